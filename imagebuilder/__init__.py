@@ -1,0 +1,1 @@
+"""imagebuilder turns recipes into tested, published PXE images."""

@@ -1,0 +1,296 @@
+"""The one way to run a program.
+
+Every program gets a time limit, a log, a look at the caller's wish to stop, and dies with us.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shlex
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from imagebuilder import sandbox
+from imagebuilder.errors import HostError, Interrupted, StepError
+from imagebuilder.progress import Cancel
+
+_TAIL_LINES = 400  # of each stream, for excerpts; the log has all
+_POLL_SECONDS = 0.2
+_LINE_LIMIT = 1 << 20  # a longer "line" is handed on in pieces, so that memory stays bounded
+_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+
+OnLine = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a program ended.
+
+    Attributes:
+        argv: what was run.
+        returncode: its exit status; negative: the signal that ended it.
+        stdout: the last lines of its standard output.
+        stderr: the last lines of its standard error.
+        seconds: wall time.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def redact(text: str) -> str:
+    """Return the text without the user names and passwords of the URLs in it."""
+    return _CREDENTIALS.sub(r"\1", text)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    cancel: Cancel | None = None,
+    log: Path | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    on_line: OnLine | None = None,
+    on_error_line: OnLine | None = None,
+    until: Callable[[], bool] | None = None,
+    check: bool = True,
+    what: str = "",
+    fix: str = "",
+    grace: float = 2.0,
+) -> Result:
+    """Run a program to its end.
+
+    Args:
+        argv: the program and its arguments; no shell is involved.
+        timeout: seconds after which it is ended.
+        cancel: looked at several times a second.
+        log: a file to which the command line and everything that it says is appended.
+        cwd: the directory to run in.
+        env: the whole environment; by default this process's own.
+        stdin: what it reads; by default nothing.
+        on_line: called with each line of standard output, without its newline.
+        on_error_line: the same for standard error.
+        until: asked several times a second; once it says True the program is ended, as a success.
+        check: raise if the exit status is not 0.
+        what: for the error: what was being done.
+        fix: for the error: what the reader can do.
+        grace: seconds between asking to end and killing.
+
+    Raises:
+        HostError: the program is not installed.
+        StepError: it failed (with ``check``) or ran out of time.
+        Interrupted: ``cancel`` was set.
+    """
+    argv = [str(each) for each in argv]
+    if cancel:
+        cancel.check()
+    began = time.monotonic()
+    with _Log(log) as sink:
+        sink.write(f"$ {shlex.join(argv)}\n")
+        try:
+            process = subprocess.Popen(
+                sandbox.mortal(argv),
+                cwd=cwd,
+                env=dict(env) if env is not None else None,
+                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise HostError(
+                f"{error.filename} is not installed", fix="run: imagebuilder doctor"
+            ) from error
+        stopped = False
+        try:
+            out = _Stream(on_line, sink)
+            err = _Stream(on_error_line, sink)
+            stopped = _pump(process, stdin, out, err, began + timeout, cancel, until)
+            if stopped:
+                sandbox.end(process, grace=grace)
+            returncode = process.wait(timeout=max(1.0, began + timeout - time.monotonic()))
+        except (subprocess.TimeoutExpired, TimeoutError):
+            sandbox.end(process, grace=grace)
+            raise StepError(
+                f"{what or argv[0]}: not done after {timeout:.0f} s, so it was ended",
+                excerpt=_excerpt(out.text() + err.text()),
+                log=log,
+                fix=fix,
+            ) from None
+        finally:
+            if process.poll() is None:
+                sandbox.end(process, grace=grace)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
+        seconds = time.monotonic() - began
+        sink.write(f"[exit status {returncode} after {seconds:.1f} s]\n")
+    result = Result(
+        argv=tuple(argv),
+        returncode=returncode,
+        stdout=out.text(),
+        stderr=err.text(),
+        seconds=seconds,
+    )
+    if check and returncode != 0 and not stopped:
+        raise failure(result, what=what, fix=fix, log=log)
+    return result
+
+
+def failure(result: Result, *, what: str, fix: str = "", log: Path | None = None) -> StepError:
+    """Return the error that says how a program failed."""
+    if result.returncode in (126, 127) and "setpriv:" in result.stderr:
+        raise HostError(f"{result.argv[0]} is not installed", fix="run: imagebuilder doctor")
+    how = (
+        f"ended by signal {-result.returncode}"
+        if result.returncode < 0
+        else f"exit status {result.returncode}"
+    )
+    return StepError(
+        f"{what or result.argv[0]}: {how}",
+        excerpt=_excerpt(result.stdout + result.stderr),
+        log=log,
+        fix=fix,
+    )
+
+
+def _excerpt(text: str, lines: int = 15) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()[-lines:] if line.strip())
+
+
+class _Log:
+    """A log file that need not be there; credentials in URLs never reach it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> _Log:
+        if self._path:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8", errors="replace")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def write(self, text: str) -> None:
+        if self._file:
+            self._file.write(redact(text))
+            self._file.flush()
+
+
+class _Stream:
+    """Cuts bytes into lines, keeps the last of them, hands each on."""
+
+    def __init__(self, on_line: OnLine | None, sink: _Log) -> None:
+        self._on_line = on_line
+        self._sink = sink
+        self._rest = b""
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LINE_LIMIT:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._take(line)
+
+    def close(self) -> None:
+        if self._rest:
+            self._take(self._rest)
+            self._rest = b""
+
+    def text(self) -> str:
+        return "".join(f"{line}\n" for line in self._tail)
+
+    def _take(self, raw: bytes) -> None:
+        line = redact(raw.decode("utf-8", errors="replace").rstrip("\r"))
+        self._tail.append(line)
+        self._sink.write(line + "\n")
+        if self._on_line:
+            self._on_line(line)
+
+
+def _pump(
+    process: subprocess.Popen[bytes],
+    stdin: bytes | None,
+    out: _Stream,
+    err: _Stream,
+    deadline: float,
+    cancel: Cancel | None,
+    until: Callable[[], bool] | None,
+) -> bool:
+    """Move bytes until the program closes its ends; return whether ``until`` said to stop."""
+    assert process.stdout
+    assert process.stderr
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ, out)
+        selector.register(process.stderr, selectors.EVENT_READ, err)
+        pending = memoryview(stdin or b"")
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE, None)
+        open_ends = 2
+        while open_ends:
+            for key, _ in selector.select(_POLL_SECONDS):
+                if key.data is None:
+                    pending = _write(process, pending)
+                    if not pending:
+                        selector.unregister(key.fileobj)
+                        assert process.stdin
+                        process.stdin.close()
+                    continue
+                data = os.read(key.fd, 1 << 16)
+                if data:
+                    key.data.feed(data)
+                else:
+                    key.data.close()
+                    selector.unregister(key.fileobj)
+                    open_ends -= 1
+            if cancel and cancel.is_set:
+                sandbox.end(process, grace=2.0)
+                cancel.check()
+            if until and until():
+                return True
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            if process.poll() is not None and not selector.select(_POLL_SECONDS):
+                break  # it ended; a daemon that it left holds the pipe open
+    return False
+
+
+def _write(process: subprocess.Popen[bytes], pending: memoryview) -> memoryview:
+    assert process.stdin
+    if not pending:
+        return pending
+    try:
+        return pending[os.write(process.stdin.fileno(), pending[: 1 << 16]) :]
+    except BlockingIOError:
+        return pending
+    except BrokenPipeError:
+        return memoryview(b"")
+
+
+def version_of(argv: Sequence[str]) -> str:
+    """Return the first line that a program prints, as a rule its version; "" if it cannot run."""
+    try:
+        result = run(argv, timeout=20, check=False)
+    except (HostError, StepError, Interrupted):
+        return ""
+    lines = (result.stdout + result.stderr).strip().splitlines()
+    return lines[0].strip() if lines and result.returncode == 0 else ""

@@ -1,0 +1,260 @@
+"""Image: one directory with everything that a machine boots, and the facts about it.
+
+::
+
+    build/NAME/IMAGE_ID/
+      vmlinuz  initrd.img  rootfs.squashfs     what a machine loads
+      boot.ipxe                                how it loads them
+      image.json                               the facts: this module's ImageFacts
+      packages.json                            what is installed
+      kickstart.ks                             what it was made from, without secrets
+      logs/                                    what the tools said
+      smoke/                                   what tests found (written later)
+
+A directory of that name is whole: it is made under another name and renamed at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from imagebuilder.errors import InputError, Location
+from imagebuilder.recipe import RecipeName
+
+KERNEL, INITRD, ROOTFS = "vmlinuz", "initrd.img", "rootfs.squashfs"
+BOOT_SCRIPT, FACTS, PACKAGES, KICKSTART = (
+    "boot.ipxe",
+    "image.json",
+    "packages.json",
+    "kickstart.ks",
+)
+ARTEFACTS = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, PACKAGES, KICKSTART)
+
+ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artefact(_Model):
+    """A file of an image.  ``size`` is in bytes."""
+
+    name: Literal[
+        "vmlinuz", "initrd.img", "rootfs.squashfs", "boot.ipxe", "packages.json", "kickstart.ks"
+    ]
+    size: int = Field(ge=0)
+    sha256: Sha256
+
+
+class Package(_Model):
+    """An installed package.  ``size`` is its installed size in bytes."""
+
+    name: str
+    version: str
+    arch: str
+    source: str = ""
+    size: int = 0
+
+
+class PackageList(_Model):
+    """``packages.json``: what is installed, sorted by name."""
+
+    format: Literal[1] = 1
+    packages: tuple[Package, ...]
+
+
+class StepRecord(_Model):
+    """How one step of the build went.
+
+    ``inputs`` gives for each input, named in words, a digest of what it was: comparing two
+    images' records says why a step had to run again.
+    """
+
+    name: str
+    id: str
+    reused: bool
+    seconds: float
+    inputs: dict[str, str]
+
+
+class ImageFacts(_Model):
+    """``image.json``."""
+
+    format: Literal[1] = 1
+    id: ImageId
+    recipe: RecipeName
+    summary: str = ""
+    distro: str
+    engine: str
+    created: str = Field(description="when the build ended: RFC 3339, UTC")
+    kernel_release: str = Field(description="what uname -r says in the booted image")
+    kernel_args: tuple[str, ...] = Field(
+        description="what the image wants on its kernel's command line, beside its root"
+    )
+    tree_size: int = Field(description="bytes of the files in the rootfs, unpacked")
+    package_count: int
+    artefacts: tuple[Artefact, ...]
+    steps: tuple[StepRecord, ...]
+    tools: dict[str, str] = Field(description="the programs that made it, with versions")
+    notes: tuple[str, ...] = Field(
+        default=(), description="what the reader of a build should know: commands without effect…"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A built image: where it is, and the facts about it."""
+
+    path: Path
+    facts: ImageFacts
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a built image.
+
+        Raises:
+            InputError: there is none, or its facts cannot be read.
+        """
+        file = path / FACTS
+        try:
+            facts = ImageFacts.model_validate_json(file.read_bytes())
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{path} holds no image (no {FACTS})", fix="build it: imagebuilder build NAME"
+            ) from error
+        except (OSError, ValidationError) as error:
+            raise InputError(
+                f"cannot be read as an image: {error}",
+                where=Location(file=str(file)),
+                fix="build it again: imagebuilder build -B NAME",
+            ) from error
+        return cls(path=path, facts=facts)
+
+    @property
+    def id(self) -> str:
+        """The image's id: sixteen hexadecimal digits that follow from all its inputs."""
+        return self.facts.id
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe that it was made from."""
+        return self.facts.recipe
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel."""
+        return self.path / KERNEL
+
+    @property
+    def initrd(self) -> Path:
+        """The initial RAM disk."""
+        return self.path / INITRD
+
+    @property
+    def rootfs(self) -> Path:
+        """The root file system, a squashfs."""
+        return self.path / ROOTFS
+
+    @property
+    def smoke_dir(self) -> Path:
+        """Where the reports of its tests are."""
+        return self.path / "smoke"
+
+    def packages(self) -> PackageList:
+        """Read the list of installed packages."""
+        return PackageList.model_validate_json((self.path / PACKAGES).read_bytes())
+
+    def verify(self) -> None:
+        """Compare every artefact with the digest that was noted when it was made.
+
+        Raises:
+            InputError: one differs or is missing.
+        """
+        for each in self.facts.artefacts:
+            try:
+                found = measure(self.path / each.name)
+            except OSError as error:
+                raise InputError(
+                    f"{self.path / each.name} cannot be read: {error.strerror}",
+                    fix=f"build it again: imagebuilder build -B {self.recipe}",
+                ) from error
+            if found != each:
+                raise InputError(
+                    f"{self.path / each.name} is not what was built: its digest is "
+                    f"{found.sha256[:12]}…, not {each.sha256[:12]}…",
+                    fix=f"build it again: imagebuilder build -B {self.recipe}",
+                )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def measure(path: Path) -> Artefact:
+    """Return the size and digest of an artefact."""
+    return Artefact.model_validate(
+        {"name": path.name, "size": path.stat().st_size, "sha256": sha256_of(path)}
+    )
+
+
+def root_args(rootfs_url: str) -> tuple[str, ...]:
+    """Return the kernel arguments with which dracut fetches and mounts the root.
+
+    ``rd.live.overlay.overlayfs`` is dracut's name up to 102, ``rd.overlay`` the one since
+    (dracut.cmdline(7)); each ignores the other's.
+    """
+    return (
+        f"root=live:{rootfs_url}",
+        "rd.live.image",
+        "rd.live.overlay.overlayfs=1",
+        "rd.overlay=1",
+        "ip=dhcp",
+        "rd.neednet=1",
+    )
+
+
+def boot_script(
+    *, title: str, base: str, kernel: str, initrd: str, rootfs: str, args: tuple[str, ...]
+) -> str:
+    """Return the iPXE script that boots an image.
+
+    Whoever chains to it may set ``base`` (where the files are), ``extra-args`` (more kernel
+    arguments: a host's network, say) and ``extra-initrd`` (a further initramfs archive, which
+    the kernel unpacks over the first).
+
+    Args:
+        title: what is shown while it boots.
+        base: the URL of the files, ending in a slash; iPXE's ``${cwduri}`` is the folder of
+            the script itself.
+        kernel: the kernel's path below ``base``; so are ``initrd`` and ``rootfs``.
+        initrd: the initrd's path.
+        rootfs: the root file system's path.
+        args: kernel arguments beside those that name the root.
+    """
+    line = " ".join([*root_args("${base}" + rootfs), *args])
+    return f"""#!ipxe
+# Settings that a caller may make before it chains here:
+#   base          where the files are, a URL that ends in a slash
+#   extra-args    more kernel arguments
+#   extra-initrd  the URL of one more initramfs archive
+isset ${{base}} || set base {base}
+echo {title}
+kernel ${{base}}{kernel} initrd=initrd.magic {line} ${{extra-args}} || goto failed
+initrd ${{base}}{initrd} || goto failed
+isset ${{extra-initrd}} && initrd ${{extra-initrd}} || iseq ${{extra-initrd}} ${{}} || goto failed
+boot || goto failed
+
+:failed
+echo {title}: could not be loaded from ${{base}}
+sleep 10
+exit 1
+"""

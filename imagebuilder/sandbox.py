@@ -1,0 +1,199 @@
+"""Namespaces, mounts and the end of processes: the only place that mounts, chroots or kills.
+
+A build runs as one worker process in its own mount and PID namespaces (and, for an ordinary
+user, in a user namespace with that user's subordinate ids).  When the worker ends, or is
+killed, the kernel takes its mounts and processes with it: there is nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+# <linux/mount.h>
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
+_MS_BIND, _MS_REC = 4096, 16384
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def mortal(argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` so that it dies with the thread that started it.
+
+    The kernel sends the signal (``PR_SET_PDEATHSIG``), so it holds even when this process is
+    killed with SIGKILL.
+    """
+    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+
+
+def enclose(argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` in mount and PID namespaces of its own.
+
+    An ordinary user becomes root of a user namespace in which the subordinate ids of
+    ``/etc/subuid`` and ``/etc/subgid`` are mapped.
+    """
+    user = [] if os.geteuid() == 0 else ["--user", "--map-auto", "--map-root-user"]
+    return [
+        "unshare",
+        *user,
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=SIGKILL",
+        "--mount-proc",
+        "--",
+        *argv,
+    ]
+
+
+def why_not_enclosed() -> str:
+    """Return why this user cannot build in namespaces here, or "" when nothing stands against it.
+
+    Reads files only; ``doctor`` makes the real trial.
+    """
+    if os.geteuid() == 0:
+        return ""
+    uid = os.geteuid()
+    try:
+        names = {str(uid), pwd.getpwuid(uid).pw_name}
+    except KeyError:
+        names = {str(uid)}
+    for table in ("/etc/subuid", "/etc/subgid"):
+        try:
+            lines = Path(table).read_text().splitlines()
+        except OSError:
+            lines = []
+        if not any(line.split(":")[0] in names for line in lines):
+            return f"{table} gives no subordinate ids to {max(names)}"
+    switch = Path("/proc/sys/kernel/unprivileged_userns_clone")
+    if switch.exists() and switch.read_text().strip() == "0":
+        return f"{switch} is 0: unprivileged user namespaces are switched off"
+    return ""
+
+
+def end(process: subprocess.Popen[bytes], *, grace: float) -> None:
+    """End a process that was started in a session of its own, with all of its group.
+
+    Asks with SIGTERM, waits ``grace`` seconds, then kills.
+    """
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=grace)
+        except subprocess.TimeoutExpired:
+            pass
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        # PermissionError: all that is left of the group is a zombie of another user.
+        pass
+
+
+def in_chroot(root: Path, argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` with ``root`` as its root directory."""
+    return ["chroot", str(root), *argv]
+
+
+# ----- what follows is called only inside the worker's own mount namespace ----------------------
+
+
+def mount_tmpfs(target: Path, *, mode: str = "0755") -> None:
+    """Mount an empty file system in memory at ``target``."""
+    _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode={mode}")
+
+
+def bind(source: Path, target: Path) -> None:
+    """Make ``source`` (a file or a tree with its mounts) visible at ``target``."""
+    _mount(str(source), target, None, _MS_BIND | _MS_REC, None)
+
+
+def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
+    """Mount ``lower`` at ``target`` with changes going to ``upper``.
+
+    Raises:
+        OSError: the file system below cannot carry an overlay.
+    """
+    # Inside a user namespace overlayfs keeps its marks in user.* attributes (Linux 5.11).
+    marks = "" if _is_initial_user_namespace() else ",userxattr"
+    for path in (lower, upper, work):
+        if any(sign in str(path) for sign in ",:\\"):
+            raise OSError(22, "overlayfs takes no path with a comma, colon or backslash", str(path))
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}{marks}"
+    _mount("overlay", target, "overlay", 0, options)
+
+
+def mount_system(root: Path) -> None:
+    """Mount what programs expect of a running system into a tree: proc, sys, dev, run, tmp."""
+    for name in ("proc", "sys", "dev", "run", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    _mount("proc", root / "proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
+    bind(Path("/sys"), root / "sys")
+    mount_tmpfs(root / "run")
+    mount_tmpfs(root / "tmp", mode="1777")
+    mount_tmpfs(root / "dev")
+    for name in _DEVICES:
+        node = root / "dev" / name
+        node.touch()
+        bind(Path("/dev") / name, node)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1")):
+        (root / "dev" / name).symlink_to(target)
+    (root / "dev/stderr").symlink_to("fd/2")
+    (root / "dev/shm").mkdir(mode=0o1777)
+
+
+def unmount_system(root: Path) -> None:
+    """Undo :func:`mount_system`, so that the tree can be read as it is on disk."""
+    for name in ("tmp", "run", "dev", "sys", "proc"):
+        unmount(root / name)
+
+
+def unmount(target: Path) -> None:
+    """Detach a mount and everything below it."""
+    _check(_libc().umount2(os.fsencode(target), 2), target)  # 2: MNT_DETACH
+
+
+def _is_initial_user_namespace() -> bool:
+    fields = Path("/proc/self/uid_map").read_text().split()
+    return fields[:3] == ["0", "0", "4294967295"]
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _mount(source: str, target: Path, kind: str | None, flags: int, data: str | None) -> None:
+    result = _libc().mount(
+        os.fsencode(source),
+        os.fsencode(target),
+        kind.encode() if kind else None,
+        ctypes.c_ulong(flags),
+        data.encode() if data else None,
+    )
+    _check(result, target)
+
+
+def _check(result: int, target: Path) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(target))
+
+
+def wait_until_gone(pid: int, *, timeout: float) -> bool:
+    """Wait until a process that is not our child has ended; return whether it has."""
+    deadline = time.monotonic() + timeout
+    while Path(f"/proc/{pid}").exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
