@@ -21,7 +21,7 @@ from imagebuilder import sandbox
 from imagebuilder.errors import HostError, Interrupted, StepError
 from imagebuilder.progress import Cancel
 
-_TAIL_LINES = 400  # of each stream, for excerpts; the log has all
+_TAIL_LINES = 400  # of each stream, for excerpts, unless a caller wants more; the log has all
 _POLL_SECONDS = 0.2
 _LINE_LIMIT = 1 << 20  # a longer "line" is handed on in pieces, so that memory stays bounded
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
@@ -69,6 +69,7 @@ def run(
     what: str = "",
     fix: str = "",
     grace: float = 2.0,
+    keep: int = _TAIL_LINES,
 ) -> Result:
     """Run a program to its end.
 
@@ -87,6 +88,7 @@ def run(
         what: for the error: what was being done.
         fix: for the error: what the reader can do.
         grace: seconds between asking to end and killing.
+        keep: how many of the last lines of each stream the result has.
 
     Raises:
         HostError: the program is not installed.
@@ -115,8 +117,8 @@ def run(
             ) from error
         stopped = False
         try:
-            out = _Stream(on_line, sink)
-            err = _Stream(on_error_line, sink)
+            out = _Stream(on_line, sink, keep)
+            err = _Stream(on_error_line, sink, keep)
             stopped = _pump(process, stdin, out, err, began + timeout, cancel, until)
             if stopped:
                 sandbox.end(process, grace=grace)
@@ -149,10 +151,12 @@ def run(
     return result
 
 
-def failure(result: Result, *, what: str, fix: str = "", log: Path | None = None) -> StepError:
+def failure(
+    result: Result, *, what: str, fix: str = "", log: Path | None = None
+) -> StepError | HostError:
     """Return the error that says how a program failed."""
-    if result.returncode in (126, 127) and "setpriv:" in result.stderr:
-        raise HostError(f"{result.argv[0]} is not installed", fix="run: imagebuilder doctor")
+    if result.returncode in (126, 127) and "setpriv: failed to execute" in result.stderr:
+        return HostError(f"{result.argv[0]} is not installed", fix="run: imagebuilder doctor")
     how = (
         f"ended by signal {-result.returncode}"
         if result.returncode < 0
@@ -196,11 +200,11 @@ class _Log:
 class _Stream:
     """Cuts bytes into lines, keeps the last of them, hands each on."""
 
-    def __init__(self, on_line: OnLine | None, sink: _Log) -> None:
+    def __init__(self, on_line: OnLine | None, sink: _Log, keep: int) -> None:
         self._on_line = on_line
         self._sink = sink
         self._rest = b""
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._tail: deque[str] = deque(maxlen=keep)
 
     def feed(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")

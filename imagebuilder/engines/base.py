@@ -1,0 +1,191 @@
+"""The seam between the pipeline and what makes images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol
+
+from imagebuilder.errors import InputError, Location
+from imagebuilder.kickstart import Kickstart
+from imagebuilder.progress import Reporter
+from imagebuilder.project import ResolvedRecipe
+
+GROUP = "imagebuilder.engines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """One thing that a step's result depends on.
+
+    Attributes:
+        kind: what sort of thing it is, the same wherever it stands: ``timezone``, ``%post``.
+        label: for people: what it is, and where it stands.
+        digest: follows from its value alone, never from where it stands.
+    """
+
+    kind: str
+    label: str
+    digest: str
+
+    @classmethod
+    def of(cls, kind: str, value: str, label: str = "") -> Input:
+        """Make an input of a value."""
+        return cls(kind=kind, label=label or kind, digest=digest_of(value))
+
+    @classmethod
+    def of_secret(cls, kind: str, value: str, label: str = "") -> Input:
+        """Make an input of a value that holds a secret.
+
+        Digests are published with an image: this one is slow to compute (scrypt, RFC 7914,
+        16 MiB), so that a password cannot be guessed from it at speed.
+        """
+        slow = hashlib.scrypt(value.encode(), salt=b"imagebuilder", n=1 << 14, r=8, p=1, dklen=16)
+        return cls(kind=kind, label=label or kind, digest=slow.hex())
+
+
+def digest_of(value: str) -> str:
+    """Return the digest by which a value is compared: 32 hexadecimal digits."""
+    return hashlib.sha256(value.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """A step of a build before it is known whether it must run.
+
+    Attributes:
+        name: the step's name.
+        inputs: what its result depends on, beside the step before it.
+        text: for people: what the step does.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of a plan.
+
+    Attributes:
+        name: the step's name.
+        id: 32 hexadecimal digits that follow from all its inputs and the steps before it.
+        inputs: what its result depends on.
+        text: for people: what it does.
+        reused: whether its result is there already.
+        reason: for people: why it is reused, or why it must run.
+    """
+
+    name: str
+    id: str
+    inputs: tuple[Input, ...]
+    text: str
+    reused: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an engine is asked to make.
+
+    Attributes:
+        resolved: the recipe.
+        kickstart: its kickstart.
+        cache_dir: where results that several images share are kept.
+        reporter: where progress goes, with the request to stop.
+        refresh: look at the package mirrors even if they were looked at a short while ago.
+    """
+
+    resolved: ResolvedRecipe
+    kickstart: Kickstart
+    cache_dir: Path
+    reporter: Reporter
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What an engine has made, beside the files.
+
+    Attributes:
+        kernel_release: what ``uname -r`` will say.
+        tree_size: bytes of the unpacked root file system.
+        package_count: how many packages it has.
+        tools: the programs that made it, with versions.
+        seconds: how long each step took.
+        reused: the steps whose results were found, not made.
+        notes: what the reader of a build should know.
+    """
+
+    kernel_release: str
+    tree_size: int
+    package_count: int
+    tools: dict[str, str]
+    seconds: dict[str, float]
+    reused: frozenset[str] = field(default_factory=frozenset)
+    notes: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """How a kickstart becomes an image."""
+
+    def check(self, request: Request) -> tuple[str, ...]:
+        """Refuse what this engine cannot make; return notes on what has no effect.
+
+        Reads the recipe and kickstart only: it is quick, and starts nothing.
+
+        Raises:
+            InputError: with the file and line of everything that cannot be honoured.
+        """
+        ...
+
+    def steps(self, request: Request) -> tuple[StepSpec, ...]:
+        """Return the steps that make the image, in order, with their inputs.
+
+        May ask the package index, but makes nothing.
+
+        Raises:
+            InputError: a package is unknown, or the packages cannot be installed together.
+        """
+        ...
+
+    def has(self, request: Request, step: str, step_id: str) -> bool:
+        """Return whether the result of a step is in the cache."""
+        ...
+
+    def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
+        """Make the image's kernel, initrd, rootfs, package list and logs in a folder.
+
+        Args:
+            request: what to make.
+            steps: the plan.
+            into: an empty folder, to be filled with the files that ``image.py`` names.
+            again: make every step, whatever is in the cache.
+
+        Raises:
+            StepError, HostError, Interrupted: nothing but files in ``into`` is left behind.
+        """
+        ...
+
+
+def find(name: str, where: Location | None = None) -> Engine:
+    """Return the engine of that name.
+
+    Raises:
+        InputError: there is none; ``where`` is the place that named it.
+    """
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        known = ", ".join(sorted(names())) or "none"
+        raise InputError(f"unknown engine {name!r}", where=where, fix=f"known are: {known}")
+    engine: Engine = next(iter(found)).load()()
+    return engine
+
+
+def names() -> Iterable[str]:
+    """Return the names of all engines that are installed."""
+    return {each.name for each in entry_points(group=GROUP)}

@@ -1,0 +1,6 @@
+"""Kickstart: a recipe's fragments rendered, merged and validated, every value with its origin."""
+
+from imagebuilder.kickstart.compose import compose
+from imagebuilder.kickstart.document import Command, Kickstart, PackageWish, Script, Section
+
+__all__ = ["Command", "Kickstart", "PackageWish", "Script", "Section", "compose"]

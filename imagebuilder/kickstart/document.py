@@ -1,0 +1,134 @@
+"""What a kickstart says, each part with the fragment's file and line that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from imagebuilder.errors import Location
+from imagebuilder.kickstart.flatten import Line
+from imagebuilder.kickstart.redact import redacted_line
+
+ScriptKind = Literal["pre", "pre-install", "post", "onerror", "traceback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command line, such as ``timezone Europe/Berlin --utc``.
+
+    Attributes:
+        name: the command.
+        text: the whole line, as it stands in the flat kickstart.
+        options: the options that were given, without values: ``--utc``.
+        data: pykickstart's object with the parsed values.
+        where: the fragment's file and line.
+    """
+
+    name: str
+    text: str
+    options: tuple[str, ...]
+    data: Any
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageWish:
+    """A line of ``%packages``: a package, ``@group`` or ``@^environment``, wanted or not."""
+
+    name: str
+    excluded: bool
+    where: Location
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it stands for several packages."""
+        return self.name.startswith("@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A script section.
+
+    Attributes:
+        kind: which section.
+        body: the script's text.
+        interpreter: the program that runs it.
+        in_chroot: whether it runs inside the image's tree.
+        error_on_fail: whether its failure ends the build.
+        log: the file in the image that gets its output, or "".
+        where: the section's header.
+    """
+
+    kind: ScriptKind
+    body: str
+    interpreter: str
+    in_chroot: bool
+    error_on_fail: bool
+    log: str
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """The header of a section, and where it stands."""
+
+    name: str
+    options: tuple[str, ...]
+    where: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kickstart:
+    """A whole kickstart: flat, without templates and includes, valid for its version.
+
+    Attributes:
+        version: pykickstart's name of the syntax, such as ``RHEL9``.
+        lines: the flat text.
+        commands: the commands in the order in which they stand.
+        packages: the lines of all ``%packages`` sections.
+        weak_dependencies: whether packages that others recommend are wanted too.
+        ignore_missing: whether unknown packages are passed over.
+        scripts: the script sections in the order in which they stand.
+        sections: the headers of all sections.
+        warnings: what pykickstart warned of, such as deprecated commands.
+    """
+
+    version: str
+    lines: tuple[Line, ...]
+    commands: tuple[Command, ...]
+    packages: tuple[PackageWish, ...]
+    weak_dependencies: bool
+    ignore_missing: bool
+    scripts: tuple[Script, ...]
+    sections: tuple[Section, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The flat text.  It may hold secrets: :meth:`redacted` is the one to show."""
+        return "".join(f"{line.text}\n" for line in self.lines)
+
+    def redacted(self) -> str:
+        """Return the flat text without passwords, their hashes, and credentials in URLs."""
+        return "".join(f"{redacted_line(line.text)}\n" for line in self.lines)
+
+    def last(self, name: str) -> Command | None:
+        """Return the last command of that name: of those that can be given once, it holds."""
+        return next((each for each in reversed(self.commands) if each.name == name), None)
+
+    def all(self, name: str) -> tuple[Command, ...]:
+        """Return all commands of that name, in order."""
+        return tuple(each for each in self.commands if each.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kickstart as plain JSON data, secrets included (for a pipe, not a file)."""
+        return {
+            "version": self.version,
+            "lines": [[line.text, line.where.file, line.where.line] for line in self.lines],
+        }
+
+
+def lines_from_dict(data: Mapping[str, Any]) -> tuple[Line, ...]:
+    """Return the lines of what :meth:`Kickstart.to_dict` gave."""
+    return tuple(Line(text, Location(file=file, line=n)) for text, file, n in data["lines"])
