@@ -24,6 +24,11 @@ class _Check(BaseModel):
         """What reports call the check."""
         return self.name or self._title()
 
+    @property
+    def kind(self) -> str:
+        """The key that makes it the check that it is: ``unit``, ``command``…"""
+        return next(kind for kind, model in _KINDS.items() if isinstance(self, model))
+
     def _title(self) -> str:
         raise AssertionError("each kind of check has a title")
 
@@ -111,7 +116,7 @@ _KINDS: dict[str, type[_Check]] = {
 
 def _kind(value: Any) -> str | None:
     if isinstance(value, _Check):
-        return next(kind for kind, model in _KINDS.items() if isinstance(value, model))
+        return value.kind
     if not isinstance(value, dict):
         return None
     return next((kind for kind in _KINDS if kind in value), None)

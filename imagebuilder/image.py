@@ -70,18 +70,25 @@ class PackageList(_Model):
     packages: tuple[Package, ...]
 
 
+class InputRecord(_Model):
+    """One thing that a step depended on: what sort it is, for people what and where, its digest."""
+
+    kind: str
+    label: str
+    digest: str
+
+
 class StepRecord(_Model):
     """How one step of the build went.
 
-    ``inputs`` gives for each input, named in words, a digest of what it was: comparing two
-    images' records says why a step had to run again.
+    Comparing the ``inputs`` of two images says why a step had to run again.
     """
 
     name: str
     id: str
     reused: bool
     seconds: float
-    inputs: dict[str, str]
+    inputs: tuple[InputRecord, ...]
 
 
 class ImageFacts(_Model):
@@ -229,7 +236,8 @@ def boot_script(
 
     Whoever chains to it may set ``base`` (where the files are), ``extra-args`` (more kernel
     arguments: a host's network, say) and ``extra-initrd`` (a further initramfs archive, which
-    the kernel unpacks over the first).
+    the kernel unpacks over the first).  An iPXE from before 2021 does not know the folder of
+    the script itself: there the caller must set ``base``.
 
     Args:
         title: what is shown while it boots.
@@ -240,21 +248,33 @@ def boot_script(
         rootfs: the root file system's path.
         args: kernel arguments beside those that name the root.
     """
-    line = " ".join([*root_args("${base}" + rootfs), *args])
+    line = " ".join([*root_args("${base}" + rootfs), *args, "${extra-args}"])
+    # initrd= names the archives, in their order, for UEFI (where the kernel asks for them by
+    # name unless both it and iPXE are newer); on BIOS it has no effect.
     return f"""#!ipxe
 # Settings that a caller may make before it chains here:
 #   base          where the files are, a URL that ends in a slash
 #   extra-args    more kernel arguments
 #   extra-initrd  the URL of one more initramfs archive
 isset ${{base}} || set base {base}
+isset ${{base}} || goto no_base
+isset ${{extra-initrd}} && set initrds initrd=initrd.img initrd=extra.img || set initrds initrd=initrd.img
 echo {title}
-kernel ${{base}}{kernel} initrd=initrd.magic {line} ${{extra-args}} || goto failed
-initrd ${{base}}{initrd} || goto failed
-isset ${{extra-initrd}} && initrd ${{extra-initrd}} || iseq ${{extra-initrd}} ${{}} || goto failed
+kernel ${{base}}{kernel} ${{initrds}} {line} || goto failed
+initrd --name initrd.img ${{base}}{initrd} || goto failed
+isset ${{extra-initrd}} || goto start
+initrd --name extra.img ${{extra-initrd}} || goto failed
+:start
 boot || goto failed
 
 :failed
 echo {title}: could not be loaded from ${{base}}
+sleep 10
+exit 1
+
+:no_base
+echo {title}: this iPXE is too old to know where the script came from
+echo set base to the URL of its folder, ending in a slash, before chaining to it
 sleep 10
 exit 1
 """

@@ -113,9 +113,9 @@ def mount_tmpfs(target: Path, *, mode: str = "0755") -> None:
     _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode={mode}")
 
 
-def bind(source: Path, target: Path) -> None:
-    """Make ``source`` (a file or a tree with its mounts) visible at ``target``."""
-    _mount(str(source), target, None, _MS_BIND | _MS_REC, None)
+def bind(source: Path, target: Path, *, recursive: bool = True) -> None:
+    """Make ``source`` (a file, or a tree with or without its mounts) visible at ``target``."""
+    _mount(str(source), target, None, _MS_BIND | (_MS_REC if recursive else 0), None)
 
 
 def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:

@@ -58,13 +58,15 @@ class StepSpec:
 
     Attributes:
         name: the step's name.
-        inputs: what its result depends on, beside the step before it.
+        inputs: what its result depends on, beside the step that it builds on.
         text: for people: what the step does.
+        after: the step whose result it builds on, or "".
     """
 
     name: str
     inputs: tuple[Input, ...]
     text: str
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

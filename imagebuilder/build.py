@@ -1,0 +1,180 @@
+"""build: run a plan; one build of a recipe at a time, results whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from imagebuilder import image
+from imagebuilder.errors import ImageBuilderError, Interrupted, StepError
+from imagebuilder.image import Image, ImageFacts, InputRecord, StepRecord
+from imagebuilder.plan import Plan
+from imagebuilder.progress import Reporter
+
+_NEW, _OLD = ".new-", ".old-"
+FAILED = "failed"  # build/NAME/failed: the logs of the last build that failed
+
+
+def build(plan: Plan, *, again: bool = False) -> Image:
+    """Make the image of a plan, or find it.
+
+    The image is made under another name and renamed when it is whole: whatever ends this, an
+    image that was there stays as it was.
+
+    Args:
+        plan: what to make.
+        again: make it though it is there.
+
+    Raises:
+        StepError: a step failed; its logs are kept in ``build/NAME/failed``.
+        HostError: this host cannot build.
+        Interrupted: the reporter's request to stop was made.
+    """
+    reporter = plan.request.reporter
+    if plan.image and not again:
+        reporter.reused("image", f"{plan.image_id}: {plan.steps[-1].reason}")
+        return plan.image
+    place = plan.folder.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place, reporter):
+            _clear(place)
+            if not again and plan.folder.is_dir():  # made while we waited for the lock
+                return Image.open(plan.folder)
+            return _make(plan, place, again=again)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise StepError(
+            f"{error.strerror or error}{where}",
+            fix="make room on the disk" if error.errno == 28 else "see that it can be written",
+        ) from error
+
+
+def _make(plan: Plan, place: Path, *, again: bool) -> Image:
+    staging = place / f"{_NEW}{secrets.token_hex(4)}"
+    staging.mkdir()
+    try:
+        made = plan.engine.make(plan.request, plan.steps, staging, again=again)
+        with plan.request.reporter.step("image", "putting the image together"):
+            began = time.monotonic()
+            (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
+            (staging / image.BOOT_SCRIPT).write_text(
+                image.boot_script(
+                    title=f"{plan.name} {plan.image_id}",
+                    base="${cwduri}",
+                    kernel=image.KERNEL,
+                    initrd=image.INITRD,
+                    rootfs=image.ROOTFS,
+                    args=plan.kernel_args,
+                )
+            )
+            measured = tuple(image.measure(staging / name) for name in image.ARTEFACTS)
+            seconds = {**made.seconds, "image": time.monotonic() - began}
+            facts = ImageFacts(
+                id=plan.image_id,
+                recipe=plan.name,
+                summary=plan.resolved.recipe.summary,
+                distro=plan.resolved.distro.id,
+                engine=plan.resolved.recipe.engine,
+                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                kernel_release=made.kernel_release,
+                kernel_args=plan.kernel_args,
+                tree_size=made.tree_size,
+                package_count=made.package_count,
+                artefacts=measured,
+                steps=tuple(
+                    StepRecord(
+                        name=step.name,
+                        id=step.id,
+                        reused=step.name in made.reused,
+                        seconds=round(seconds.get(step.name, 0.0), 3),
+                        inputs=tuple(
+                            InputRecord(kind=each.kind, label=each.label, digest=each.digest)
+                            for each in step.inputs
+                        ),
+                    )
+                    for step in plan.steps
+                ),
+                tools=made.tools,
+                notes=(*plan.notes, *made.notes),
+            )
+            (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
+            _put(staging, plan.folder)
+    except BaseException as error:
+        if isinstance(error, ImageBuilderError) and not isinstance(error, Interrupted):
+            _keep_logs(staging, place / FAILED, error)
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _point(place / "latest", plan.image_id)
+    shutil.rmtree(place / FAILED, ignore_errors=True)
+    return Image.open(plan.folder)
+
+
+@contextmanager
+def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
+    lock = FileLock(place / ".lock")
+    said = False
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            if not said:
+                reporter.note("image", "waiting for another build of this recipe")
+                said = True
+            reporter.cancel.check()
+        else:
+            break
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _clear(place: Path) -> None:
+    """Remove what a build that was killed left.  The lock says that no other one runs."""
+    for path in (*place.glob(f"{_NEW}*"), *place.glob(f"{_OLD}*")):
+        shutil.rmtree(path)
+
+
+def _put(staging: Path, folder: Path) -> None:
+    _sync(staging)
+    if folder.exists():
+        old = folder.with_name(f"{_OLD}{secrets.token_hex(4)}")
+        folder.rename(old)
+        staging.rename(folder)
+        shutil.rmtree(old)
+    else:
+        staging.rename(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Have the files on the disk before the name says that they are whole."""
+    for path in (*(each for each in folder.iterdir() if each.is_file()), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _point(link: Path, target: str) -> None:
+    temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+def _keep_logs(staging: Path, kept: Path, error: ImageBuilderError) -> None:
+    if not (staging / "logs").is_dir():
+        return
+    shutil.rmtree(kept, ignore_errors=True)
+    (staging / "logs").rename(kept)
+    if error.log and error.log.is_relative_to(staging / "logs"):
+        error.log = kept / error.log.relative_to(staging / "logs")

@@ -1,0 +1,257 @@
+"""DirectEngine: plans with the package index, runs the worker, keeps package layers."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from imagebuilder import command, sandbox, tools
+from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
+from imagebuilder.engines.direct import fate, index, initrd, packages, rootfs
+from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
+from imagebuilder.engines.direct.sources import find_sources, host_proxies
+from imagebuilder.errors import HostError, ImageBuilderError, InputError, StepError
+from imagebuilder.kickstart import Kickstart
+from imagebuilder.progress import Event
+
+ARCH = "amd64"
+_REVISION = "1"  # changed by hand whenever this engine would make something else of its inputs
+_TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
+_TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
+_WITH_SECRETS = ("rootpw", "user", "sshpw")
+
+
+class DirectEngine:
+    """Makes images of Debian releases with mmdebstrap, dracut and squashfs-tools."""
+
+    def check(self, request: Request) -> tuple[str, ...]:
+        """Refuse what cannot be honoured; see :class:`~imagebuilder.engines.base.Engine`."""
+        resolved = request.resolved
+        if resolved.distro.family != "debian":
+            raise InputError(
+                f"the direct engine makes no images of {resolved.distro.id}",
+                where=resolved.place("distro"),
+                fix="it makes Debian's; another engine may make these",
+            )
+        index.wanted(request.kickstart)
+        return fate.check(request.kickstart)
+
+    def steps(self, request: Request) -> tuple[StepSpec, ...]:
+        """Return packages, configure, initrd and rootfs with their inputs."""
+        resolved, kickstart = request.resolved, request.kickstart
+        opened = self._index(request)
+        versions = index.resolve(opened, kickstart, request.reporter)
+        engine = Input.of("engine", f"direct {_REVISION}", "the direct engine")
+        return (
+            StepSpec(
+                name=packages.STEP,
+                text=f"install {len(versions)} packages of {resolved.distro.id}",
+                inputs=(
+                    engine,
+                    Input.of("distro", resolved.distro.id),
+                    Input.of("sources", opened.sources.redacted(), "the package sources"),
+                    Input.of("wishes", json.dumps(index.wanted(kickstart)), "%packages"),
+                    *(
+                        Input.of("package", f"{name} {version}", f"package {name} {version}")
+                        for name, version in versions.items()
+                    ),
+                ),
+            ),
+            StepSpec(
+                name="configure",
+                after=packages.STEP,
+                text="apply the kickstart's commands and scripts",
+                inputs=(engine, *_command_inputs(kickstart), *_script_inputs(kickstart)),
+            ),
+            StepSpec(
+                name=initrd.STEP,
+                after="configure",
+                text="make the initrd with dracut",
+                inputs=(engine,),
+            ),
+            StepSpec(
+                name=rootfs.STEP,
+                after="configure",
+                text=f"make the squashfs with {resolved.recipe.image.compression}",
+                inputs=(
+                    engine,
+                    Input.of("compression", " ".join(rootfs.arguments(resolved.recipe.image))),
+                ),
+            ),
+        )
+
+    def has(self, request: Request, step: str, step_id: str) -> bool:
+        """Return whether the package layer of that id is in the cache."""
+        return (
+            step == packages.STEP and _layer_facts(_layer(request.cache_dir, step_id)) is not None
+        )
+
+    def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
+        """Run the worker in namespaces of its own, under the lock of its package layer."""
+        tools.need(*_TOOLS)
+        why_not = sandbox.why_not_enclosed()
+        if why_not:
+            raise HostError(
+                f"this user cannot build here: {why_not}",
+                fix="run: imagebuilder doctor; it shows the command that mends it",
+            )
+        step = next(each for each in steps if each.name == packages.STEP)
+        layer = _layer(request.cache_dir, step.id)
+        layer.parent.mkdir(parents=True, exist_ok=True)
+        work = request.cache_dir / "work" / f"{request.resolved.name}-{secrets.token_hex(4)}"
+        with FileLock(f"{layer}.lock", timeout=_TIMEOUT):
+            facts = None if again else _layer_facts(layer)
+            fresh = layer.with_name(f".{layer.name}.new")
+            remove_tree(fresh)  # what a build that was killed left
+            if facts is None:
+                fresh.mkdir()
+            work.mkdir(parents=True)
+            try:
+                job = self._job(request, layer if facts else fresh, facts, work, into)
+                outcome = _run_worker(job, request)
+                if facts is None:
+                    _keep_layer(fresh, layer, step.id, job)
+            finally:
+                remove_tree(work)
+                remove_tree(fresh)
+        reused = frozenset({packages.STEP}) if facts else frozenset[str]()
+        return Made(
+            kernel_release=outcome.kernel_release,
+            tree_size=outcome.tree_size,
+            package_count=outcome.package_count,
+            tools=tools.versions("mmdebstrap", "mksquashfs"),
+            seconds=outcome.seconds,
+            reused=reused,
+            notes=outcome.notes,
+        )
+
+    def _index(self, request: Request) -> index.Index:
+        sources = find_sources(request.resolved, request.kickstart)
+        return index.open_index(
+            request.cache_dir, sources, ARCH, request.reporter, refresh=request.refresh
+        )
+
+    def _job(
+        self, request: Request, layer: Path, facts: LayerFacts | None, work: Path, into: Path
+    ) -> Job:
+        resolved, kickstart = request.resolved, request.kickstart
+        # Without looking at the mirrors again: the plan has just done so.
+        opened = self._index(replace(request, refresh=False))
+        versions = index.resolve(opened, kickstart, request.reporter)
+        asked = os.environ.get("SOURCE_DATE_EPOCH", "")
+        epoch = int(asked) if asked.isdigit() else opened.epoch() or int(time.time())
+        return Job(
+            name=resolved.name,
+            kickstart=kickstart.to_dict(),
+            suite=resolved.distro.suite,
+            arch=ARCH,
+            packages=index.wanted(kickstart),
+            package_count=len(versions),
+            recommends=kickstart.weak_dependencies,
+            sources=opened.sources.text,
+            proxies=host_proxies() if facts is None else (),
+            lists=opened.lists,
+            epoch=facts.epoch if facts else epoch,
+            layer=layer,
+            make_layer=facts is None,
+            work=work,
+            into=into,
+            project=resolved.project.root,
+            image=resolved.recipe.image,
+        )
+
+
+def _command_inputs(kickstart: Kickstart) -> tuple[Input, ...]:
+    return tuple(
+        (Input.of_secret if each.name in _WITH_SECRETS else Input.of)(
+            each.name, each.text.strip(), f"{each.name} of {each.where}"
+        )
+        for each in kickstart.commands
+        if each.name in fate.HONOURED and each.name not in ("url", "repo", "bootloader")
+    )
+
+
+def _script_inputs(kickstart: Kickstart) -> tuple[Input, ...]:
+    return tuple(
+        Input.of(
+            f"%{each.kind}",
+            json.dumps([each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]),
+            f"%{each.kind} of {each.where}",
+        )
+        for each in kickstart.scripts
+    )
+
+
+def _layer(cache_dir: Path, step_id: str) -> Path:
+    # Trees of root and of an ordinary user differ in who owns them on the disk.
+    return cache_dir / "layers" / f"uid-{os.geteuid()}" / step_id
+
+
+def _layer_facts(layer: Path) -> LayerFacts | None:
+    try:
+        return LayerFacts.model_validate_json((layer / "layer.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _keep_layer(fresh: Path, layer: Path, step_id: str, job: Job) -> None:
+    facts = LayerFacts(id=step_id, epoch=job.epoch, package_count=job.package_count)
+    (fresh / "layer.json").write_text(facts.model_dump_json())
+    remove_tree(layer)
+    fresh.rename(layer)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a tree that a worker made; an ordinary user needs his namespace for that."""
+    if not path.exists():
+        return
+    command.run(
+        sandbox.enclose(["rm", "-rf", "--one-file-system", "--", str(path)]),
+        timeout=900,
+        what=f"removing {path}",
+    )
+
+
+def _run_worker(job: Job, request: Request) -> Outcome:
+    outcomes: list[Outcome] = []
+    failures: list[ImageBuilderError] = []
+
+    def take(line: str) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if "event" in message:
+            request.reporter.observer(Event(**message["event"]))
+        elif "outcome" in message:
+            outcomes.append(Outcome.model_validate(message["outcome"]))
+        elif "error" in message:
+            failures.append(ImageBuilderError.from_dict(message["error"]))
+
+    result = command.run(
+        sandbox.enclose([sys.executable, "-P", "-m", "imagebuilder.engines.direct.worker"]),
+        timeout=_TIMEOUT,
+        stdin=job.model_dump_json().encode(),
+        cancel=request.reporter.cancel,
+        on_line=take,
+        check=False,
+        what="building",
+    )
+    if failures:
+        raise failures[0]
+    if not outcomes or result.returncode != 0:
+        raise StepError(
+            f"the worker ended without a result (exit status {result.returncode})",
+            excerpt="\n".join(result.stderr.splitlines()[-15:]),
+            fix="this is a fault of imagebuilder, or the system ended the worker for lack of "
+            "memory: see dmesg",
+        )
+    return outcomes[0]

@@ -1,0 +1,91 @@
+"""The initial RAM disk: dracut in the image, with what a live root over HTTP needs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from imagebuilder.engines.direct.tree import Tree
+from imagebuilder.errors import StepError
+from imagebuilder.progress import Reporter
+
+TIMEOUT = 1800.0  # seconds
+STEP = "initrd"
+_OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
+
+# Modules of dracut, where the image has them.  Without network-legacy dracut 059 picks
+# systemd-networkd, which never fetches root=live:http…; newer ones have no network-legacy.
+_ADD = ("livenet", "dmsquash-live", "network-legacy")
+_OMIT = ("nfs", "systemd-networkd")
+
+
+def kernel_release(tree: Tree) -> str:
+    """Return the release of the newest kernel that the image has.
+
+    Raises:
+        StepError: there is none, or it has no modules.
+    """
+    releases = [path.name.removeprefix("vmlinuz-") for path in tree.glob("boot/vmlinuz-*")]
+    releases = [each for each in releases if tree.exists(f"/usr/lib/modules/{each}")]
+    if not releases:
+        raise StepError(
+            "the image has no kernel with modules",
+            fix="add a kernel to %packages, such as linux-image-amd64",
+        )
+    return max(releases, key=_order)
+
+
+def _order(release: str) -> list[tuple[int, int | str]]:
+    """Order releases as numbers and words: 6.1.0-9 before 6.1.0-10."""
+    return [
+        (1, int(part)) if part.isdigit() else (0, part)
+        for part in re.findall(r"\d+|[a-z]+", release)
+    ]
+
+
+def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> None:
+    """Make the initrd and copy it, with the kernel, out of the tree.
+
+    Args:
+        tree: the image; proc, dev, run and the like are mounted in it.
+        release: the kernel's release.
+        into: the folder for ``initrd.img`` and ``vmlinuz``.
+        reporter: for the request to stop.
+
+    Raises:
+        StepError: dracut failed, or left out what a live root needs.
+    """
+    modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
+    argv = [
+        "dracut",
+        "--force",
+        "--no-hostonly",
+        "--reproducible",
+        "--add",
+        " ".join(each for each in _ADD if each in modules),
+        "--omit",
+        " ".join(each for each in _OMIT if each in modules),
+        "--compress",
+        "zstd -T0 -3",
+        "--tmpdir",
+        "/run",
+        _OUTPUT,
+        release,
+    ]
+    reporter.cancel.check()
+    result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000)
+    # dracut goes on without a module that it cannot install, and ends with success.
+    said = result.stdout + result.stderr
+    for name in ("livenet", "dmsquash-live"):
+        if f"Including module: {name} ***" not in said:
+            lines = [line for line in said.splitlines() if name in line]
+            raise StepError(
+                f"the initrd would not find its root: dracut left out its module {name}",
+                excerpt="\n".join(lines[-10:]),
+                log=tree.log,
+                fix="the lines above say which program the module misses; add its package",
+            )
+    shutil.copyfile(tree.path(_OUTPUT), into / "initrd.img")
+    tree.remove(_OUTPUT)
+    shutil.copyfile(tree.path(f"/boot/vmlinuz-{release}"), into / "vmlinuz")

@@ -1,0 +1,77 @@
+"""What the engine tells its worker, and what the worker says back: JSON over pipes.
+
+Secrets of the kickstart travel here, and so never lie in a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from imagebuilder.recipe import ImageOptions
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Job(_Message):
+    """One image to make.
+
+    Attributes:
+        name: the recipe's name.
+        kickstart: what ``Kickstart.to_dict`` gave.
+        suite: the archive's name for the release.
+        arch: the archive's name for the architecture.
+        packages: what apt is asked to install.
+        package_count: how many packages that comes to.
+        recommends: whether recommended packages come along.
+        sources: the text of the sources.list.
+        proxies: lines of an apt.conf.
+        lists: the folder with the package index.
+        epoch: seconds since the epoch that no file is newer than.
+        layer: where the package layer is, or is to be.
+        make_layer: whether it is to be made.
+        work: an empty folder for what is in between; on the layer's disk.
+        into: the folder for the results.
+        project: the project's folder.
+        image: the form of the artefacts.
+    """
+
+    name: str
+    kickstart: dict[str, Any]
+    suite: str
+    arch: str
+    packages: tuple[str, ...]
+    package_count: int
+    recommends: bool
+    sources: str
+    proxies: tuple[str, ...]
+    lists: Path
+    epoch: int
+    layer: Path
+    make_layer: bool
+    work: Path
+    into: Path
+    project: Path
+    image: ImageOptions
+
+
+class LayerFacts(_Message):
+    """``layer.json`` beside a package layer's tree: it is whole."""
+
+    id: str
+    epoch: int
+    package_count: int
+
+
+class Outcome(_Message):
+    """What a worker has made."""
+
+    kernel_release: str
+    tree_size: int
+    package_count: int
+    notes: tuple[str, ...]
+    seconds: dict[str, float]

@@ -1,0 +1,183 @@
+"""The package layer: a tree with the recipe's packages, as they come from the archive."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagebuilder import command
+from imagebuilder.engines.direct.job import Job
+from imagebuilder.engines.direct.seal import clamp_times
+from imagebuilder.engines.direct.tree import Tree
+from imagebuilder.errors import StepError
+from imagebuilder.image import Package, PackageList
+from imagebuilder.progress import Reporter
+
+TIMEOUT = 2 * 3600.0  # seconds; a slow mirror is no fault
+STEP = "packages"
+
+# Programs that packages call when they are installed to make an initrd.  Nobody boots that
+# one: it would cost ten seconds, and dracut makes the image's own later.
+_DIVERTED = ("usr/sbin/update-initramfs", "usr/bin/dracut")
+
+_DIVERT = """set -e
+for path in {paths}; do
+  mkdir -p "$1/${{path%/*}}"
+  dpkg-divert --root="$1" --local --no-rename --divert "/$path.diverted" --add "/$path"
+  ln -s /bin/true "$1/$path"
+done
+"""
+_RESTORE = """set -e
+for path in {paths}; do
+  rm -f "$1/$path"
+  dpkg-divert --root="$1" --local --rename --remove "/$path"
+done
+"""
+
+
+def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
+    """Fill a folder with the packages of a job.
+
+    Raises:
+        StepError: mmdebstrap failed.
+    """
+    paths = shlex.join(_DIVERTED)
+    lists = shlex.quote(str(job.lists))
+    options = [
+        # The index is there already, and the very one that the plan was made from.
+        "--skip=update,cleanup/apt",
+        f'--setup-hook=mkdir -p "$1/var/lib/apt/lists" && cp -R {lists}/. "$1/var/lib/apt/lists/"',
+        f"--essential-hook={_DIVERT.format(paths=paths)}",
+        f"--customize-hook={_RESTORE.format(paths=paths)}",
+        # Syncing each file to disk is for systems that may lose power, not for a build.
+        "--dpkgopt=force-unsafe-io",
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=Acquire::Retries "3"',
+        f'--aptopt=Apt::Install-Recommends "{"true" if job.recommends else "false"}"',
+        *(f"--aptopt={line.rstrip(';')}" for line in job.proxies),
+    ]
+    counter = _Counter(reporter, 2 * job.package_count)
+    command.run(
+        [
+            "mmdebstrap",
+            "--verbose",
+            "--mode=root",
+            "--format=directory",
+            "--variant=minbase",
+            f"--architectures={job.arch}",
+            *options,
+            *(f"--include={name}" for name in job.packages),
+            job.suite,
+            str(into),
+            "-",
+        ],
+        timeout=TIMEOUT,
+        stdin=job.sources.encode(),
+        cancel=reporter.cancel,
+        env={
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            "LC_ALL": "C.UTF-8",
+            "SOURCE_DATE_EPOCH": str(job.epoch),
+            "DEBIAN_FRONTEND": "noninteractive",
+        },
+        on_line=counter.look,
+        on_error_line=counter.look,
+        log=log,
+        what="installing the packages",
+        fix="the excerpt is the end of what mmdebstrap said",
+    )
+    clamp_times(into, job.epoch)
+
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+
+
+class _Counter:
+    """Counts packages as they are unpacked and set up."""
+
+    _LINE = re.compile(r"^(Unpacking|Setting up|Get:\d+) (\S+)")
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter = reporter
+        self._total = total
+        self._done = 0
+
+    def look(self, line: str) -> None:
+        found = self._LINE.match(line)
+        if found and found[1] in ("Unpacking", "Setting up"):
+            self._done = min(self._done + 1, self._total)
+            self._reporter.progress(STEP, self._done, self._total, "steps", found[2])
+
+
+def listed(tree: Tree) -> PackageList:
+    """Ask dpkg in the tree for the packages that are installed."""
+    result = tree.run(
+        [
+            "dpkg-query",
+            "--show",
+            "--showformat=${db:Status-Abbrev}\\t${Package}\\t${Version}\\t${Architecture}\\t"
+            "${source:Package}\\t${Installed-Size}\\n",
+        ],
+        what="listing the packages",
+        keep=1 << 20,
+    )
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    return PackageList(
+        packages=tuple(
+            sorted(
+                (
+                    Package(
+                        name=row[1],
+                        version=row[2],
+                        arch=row[3],
+                        source=row[4],
+                        size=1024 * int(row[5] or 0),
+                    )
+                    for row in rows
+                    if row[0].startswith("ii")
+                ),
+                key=lambda package: (package.name, package.arch),
+            )
+        )
+    )
+
+
+def check_live_boot(tree: Tree) -> None:
+    """Refuse a tree that could not boot over the network, before more work is put into it.
+
+    Raises:
+        StepError: naming the package that is missing.
+    """
+    missing: Sequence[tuple[str, str]] = [
+        (what, package)
+        for what, package, there in (
+            ("no kernel", "linux-image-amd64", bool(tree.glob("boot/vmlinuz-*"))),
+            ("no dracut", "dracut-core", tree.exists("/usr/bin/dracut")),
+            (
+                "no live root: dracut has no module dmsquash-live",
+                "dracut-live",
+                bool(tree.glob("usr/lib/dracut/modules.d/*dmsquash-live")),
+            ),
+            (
+                "no root over the network: dracut has no module livenet",
+                "dracut-live",
+                bool(tree.glob("usr/lib/dracut/modules.d/*livenet")),
+            ),
+            (
+                "no network before the root is there: dracut has no module network",
+                "dracut-network",
+                bool(tree.glob("usr/lib/dracut/modules.d/*network")),
+            ),
+        )
+        if not there
+    ]
+    if missing:
+        packages = " ".join(dict.fromkeys(package for _, package in missing))
+        raise StepError(
+            "the image could not boot over the network: it has "
+            + "; it has ".join(what for what, _ in missing),
+            fix=f"add to %packages: {packages}",
+        )

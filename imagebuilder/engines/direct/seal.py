@@ -1,0 +1,109 @@
+"""Take out of the tree what a fleet must not share, and what a build leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from imagebuilder.command import redact
+from imagebuilder.engines.direct.tree import Tree
+
+# What each machine must make for itself at its first boot.
+_OWN_TO_A_MACHINE = (
+    "etc/ssh/ssh_host_*",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "var/lib/urandom/random-seed",
+    "var/lib/dhcp/*",
+    "var/lib/NetworkManager/*.lease",
+    "var/lib/NetworkManager/secret_key",
+    "etc/iscsi/initiatorname.iscsi",
+    "etc/nvme/hostid",
+    "etc/nvme/hostnqn",
+    "var/lib/cfengine3/ppkeys/*",
+    "etc/openvswitch/conf.db",
+    "etc/openvswitch/system-id.conf",
+    "var/lib/openvswitch/conf.db",
+)
+
+# What package managers and builds leave; nothing at run time needs it.
+_LEFT_BY_THE_BUILD = (
+    "boot/initrd.img*",
+    "boot/initramfs*",
+    "initrd.img*",
+    "etc/*-",  # passwd- and its like: what the files were before the last change
+    "etc/.pwd.lock",
+    "etc/.resolv.conf.systemd-resolved.bak",
+    "etc/apt/apt.conf.d/*mmdebstrap*",
+    "etc/dpkg/dpkg.cfg.d/*mmdebstrap*",
+    "root/.bash_history",
+    "root/.wget-hsts",
+    "var/cache/apt/archives/*.deb",
+    "var/cache/apt/archives/partial/*",
+    "var/cache/apt/*.bin",
+    "var/cache/debconf/*-old",
+    "var/cache/ldconfig/aux-cache",
+    "var/lib/apt/lists/*",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/lock*",
+    "var/tmp/*",
+)
+
+
+def seal(tree: Tree, *, has_hostname: bool) -> None:
+    """Make the tree fit to be shared by many machines.
+
+    Args:
+        tree: the image, with nothing mounted in it that is not part of it.
+        has_hostname: whether the kickstart gave a host name; else the host's is taken out.
+    """
+    for pattern in (*_OWN_TO_A_MACHINE, *_LEFT_BY_THE_BUILD):
+        for path in tree.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for folder, _, names in os.walk(tree.root / "var/log"):
+        for name in names:
+            (Path(folder) / name).unlink()
+    # An empty machine-id is made at boot and does not count as a first boot (machine-id(5)),
+    # which would run all presets over the units that the recipe chose.
+    tree.write("/etc/machine-id", "", mode=0o444)
+    if tree.exists("/usr/bin/dbus-daemon"):
+        tree.link("/var/lib/dbus/machine-id", "/etc/machine-id")
+    if not has_hostname:
+        tree.remove("/etc/hostname")  # mmdebstrap copied the builder's
+    _resolver(tree)
+    for path in tree.glob("etc/apt/sources.list*") + tree.glob("etc/apt/sources.list.d/*"):
+        if path.is_file() and not path.is_symlink():
+            path.write_text(redact(path.read_text()))
+    clamp_times(tree.root, tree.epoch)
+
+
+def _resolver(tree: Tree) -> None:
+    """Take out the builder's resolv.conf; point at systemd-resolved where it is installed."""
+    if tree.exists("/usr/lib/systemd/systemd-resolved") or tree.exists(
+        "/lib/systemd/systemd-resolved"
+    ):
+        tree.link("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
+    elif not tree.path("/etc/resolv.conf").is_symlink():
+        tree.remove("/etc/resolv.conf")
+
+
+def clamp_times(root: Path, epoch: int) -> None:
+    """Set every modification time that is later than ``epoch`` (seconds) back to it."""
+    limit = epoch * 1_000_000_000
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                facts = entry.stat(follow_symlinks=False)
+                if facts.st_mtime_ns > limit:
+                    os.utime(entry.path, ns=(limit, limit), follow_symlinks=False)
+                if stat.S_ISDIR(facts.st_mode):
+                    waiting.append(Path(entry.path))
+    os.utime(root, ns=(limit, limit))

@@ -1,0 +1,184 @@
+"""The worker: makes one image inside namespaces of its own.
+
+It reads a :class:`Job` from standard input and writes JSON lines to standard output: events,
+then an outcome or an error.  Whatever it mounts or starts ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import sandbox
+from imagebuilder.engines.direct import initrd, packages, rootfs, scripts
+from imagebuilder.engines.direct.configure import configure
+from imagebuilder.engines.direct.job import Job, Outcome
+from imagebuilder.engines.direct.seal import seal
+from imagebuilder.engines.direct.tree import Tree, tree_size
+from imagebuilder.errors import ImageBuilderError, StepError
+from imagebuilder.image import PACKAGES, ROOTFS
+from imagebuilder.kickstart import Kickstart
+from imagebuilder.kickstart.document import lines_from_dict
+from imagebuilder.kickstart.parse import parse
+from imagebuilder.progress import Event, Reporter
+
+
+class _Clock:
+    """Frames the steps, and keeps how long each took."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def step(self, name: str, text: str) -> Iterator[None]:
+        began = time.monotonic()
+        with self.reporter.step(name, text):
+            yield
+        self.seconds[name] = time.monotonic() - began
+
+
+def work(job: Job, reporter: Reporter) -> Outcome:
+    """Make an image: the whole of it, from top to bottom.
+
+    Raises:
+        StepError: a step failed.
+    """
+    kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
+    clock = _Clock(reporter)
+    logs = job.into / "logs"
+    logs.mkdir()
+    if job.make_layer:
+        with clock.step(packages.STEP, f"installing {job.package_count} packages"):
+            packages.install(job, job.layer / "tree", logs / "packages.log", reporter)
+    tree = Tree(root=_overlay(job), log=logs / "configure.log", epoch=job.epoch)
+    packages.check_live_boot(tree)
+    release = initrd.kernel_release(tree)
+    with clock.step("configure", "applying the kickstart's commands and scripts"):
+        notes = _configure(tree, kickstart, job, reporter)
+    bare = job.work / "bare"  # the tree without what is mounted in it
+    bare.mkdir()
+    sandbox.bind(tree.root, bare, recursive=False)
+    seal(
+        Tree(root=bare, log=tree.log, epoch=job.epoch),
+        has_hostname=any(command.data.hostname for command in kickstart.all("network")),
+    )
+    installed = packages.listed(tree)
+    (job.into / PACKAGES).write_text(installed.model_dump_json(indent=1) + "\n")
+    # dracut and mksquashfs only read the tree, and what dracut writes is mounted over it.
+    with ThreadPoolExecutor(2) as pool:
+        making = [
+            pool.submit(_make_initrd, tree, release, job, clock),
+            pool.submit(_make_rootfs, bare, job, clock),
+        ]
+        for each in making:
+            each.result()
+    return Outcome(
+        kernel_release=release,
+        tree_size=tree_size(bare),
+        package_count=len(installed.packages),
+        notes=notes,
+        seconds=clock.seconds,
+    )
+
+
+def _overlay(job: Job) -> Path:
+    """Return a folder with the package layer that can be written without changing the layer."""
+    root, upper, scratch = job.work / "root", job.work / "upper", job.work / "scratch"
+    for path in (root, upper, scratch):
+        path.mkdir()
+    lower = job.layer / "tree"
+    shutil.copystat(lower, upper)
+    try:
+        sandbox.mount_overlay(lower, upper, scratch, root)
+    except OSError:
+        # The disk below cannot carry an overlay (it may be one itself): a copy does as well.
+        shutil.rmtree(root)
+        shutil.copytree(lower, root, symlinks=True)
+    return root
+
+
+def _configure(tree: Tree, kickstart: Kickstart, job: Job, reporter: Reporter) -> tuple[str, ...]:
+    resolv = tree.path("/etc/resolv.conf")
+    was_link = str(resolv.readlink()) if resolv.is_symlink() else None
+    sandbox.mount_system(tree.root)
+    sandbox.mount_tmpfs(tree.root / "var/tmp", mode="1777")
+    sandbox.mount_tmpfs(Path("/mnt"))
+    scripts.SYSIMAGE.mkdir()
+    sandbox.bind(tree.root, scripts.SYSIMAGE)
+    with contextlib.suppress(OSError):
+        # Scripts may use the network of the build: sealing takes this out again.
+        tree.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
+    # Packages that a script installs must not start their services (policy-rc.d(8)).
+    tree.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
+    configure(tree, kickstart)
+    notes = scripts.run_all(tree, kickstart, job.project, reporter)
+    tree.remove("/usr/sbin/policy-rc.d")
+    if was_link is not None:
+        tree.link("/etc/resolv.conf", was_link)
+    return notes
+
+
+def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> None:
+    log = job.into / "logs/initrd.log"
+    with clock.step(initrd.STEP, f"dracut for {release}"):
+        initrd.make(
+            Tree(root=tree.root, log=log, epoch=job.epoch), release, job.into, clock.reporter
+        )
+
+
+def _make_rootfs(bare: Path, job: Job, clock: _Clock) -> None:
+    with clock.step(rootfs.STEP, f"squashfs with {job.image.compression}"):
+        rootfs.make(
+            bare,
+            job.into / ROOTFS,
+            job.image,
+            job.epoch,
+            job.into / "logs/rootfs.log",
+            clock.reporter,
+        )
+
+
+def main() -> int:
+    """Run as a program: the job on standard input, messages on standard output."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else prints must not come between the messages
+
+    def say(kind: str, data: dict[str, Any]) -> None:
+        out.write(json.dumps({kind: data}) + "\n")
+
+    def observe(event: Event) -> None:
+        say("event", event.to_dict())
+
+    job = Job.model_validate_json(sys.stdin.buffer.read())
+    try:
+        outcome = work(job, Reporter(subject=job.name, observer=observe))
+    except ImageBuilderError as error:
+        say("error", error.to_dict())
+        return 1
+    except OSError as error:
+        say("error", StepError(_in_words(error), fix=_room(error)).to_dict())
+        return 1
+    say("outcome", outcome.model_dump(mode="json"))
+    return 0
+
+
+def _in_words(error: OSError) -> str:
+    place = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{place}"
+
+
+def _room(error: OSError) -> str:
+    return "make room on the disk, and build again" if error.errno == 28 else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""plan: which steps make an image, which of them must run, and why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import engines
+from imagebuilder.engines import Engine, Input, Request, Step, StepSpec
+from imagebuilder.errors import InputError
+from imagebuilder.image import Image, StepRecord
+from imagebuilder.kickstart import Kickstart, compose
+from imagebuilder.progress import Reporter
+from imagebuilder.project import Project, ResolvedRecipe
+from imagebuilder.recipe import Recipe
+
+_FORMAT = "1"  # of the image directory; changed when its layout is
+_NAMED = 3  # how many changed inputs a reason names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What must be done to have an image.
+
+    Attributes:
+        image_id: the image's id: follows from all inputs of all steps.
+        request: what the engine is asked.
+        engine: what makes the image.
+        steps: all steps, in order.
+        kernel_args: what the image will want on its kernel's command line.
+        notes: what has no effect, what is deprecated.
+        image: the image, if it is there already.
+    """
+
+    image_id: str
+    request: Request
+    engine: Engine
+    steps: tuple[Step, ...]
+    kernel_args: tuple[str, ...]
+    notes: tuple[str, ...]
+    image: Image | None
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.request.resolved.name
+
+    @property
+    def resolved(self) -> ResolvedRecipe:
+        """The recipe."""
+        return self.request.resolved
+
+    @property
+    def kickstart(self) -> Kickstart:
+        """The recipe's kickstart."""
+        return self.request.kickstart
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether nothing must be done."""
+        return all(step.reused for step in self.steps)
+
+    @property
+    def folder(self) -> Path:
+        """Where the image is, or will be."""
+        return self.resolved.project.build_dir / self.name / self.image_id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain JSON data."""
+        return {
+            "recipe": self.name,
+            "image_id": self.image_id,
+            "engine": self.resolved.recipe.engine,
+            "up_to_date": self.up_to_date,
+            "kernel_args": list(self.kernel_args),
+            "steps": [
+                {
+                    "name": step.name,
+                    "id": step.id,
+                    "reused": step.reused,
+                    "reason": step.reason,
+                    "text": step.text,
+                    "inputs": [
+                        {"kind": each.kind, "label": each.label, "digest": each.digest}
+                        for each in step.inputs
+                    ],
+                }
+                for step in self.steps
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(
+    project: Project,
+    wanted: str | Recipe,
+    *,
+    cache_dir: Path,
+    reporter: Reporter,
+    refresh: bool = False,
+    again: bool = False,
+) -> Plan:
+    """Resolve and compose a recipe, and find out what must be done to have its image.
+
+    Args:
+        project: where it belongs.
+        wanted: its name, or a recipe made in Python.
+        cache_dir: where results that several images share are kept.
+        reporter: where progress goes.
+        refresh: look at the package mirrors even if they were looked at a short while ago.
+        again: plan to run every step, whatever is there.
+
+    Raises:
+        InputError: the recipe or its kickstart is wrong; nothing was made.
+    """
+    resolved = project.resolve(wanted)
+    engine = engines.find(resolved.recipe.engine, resolved.place("engine"))
+    request = Request(
+        resolved=resolved,
+        kickstart=compose(resolved),
+        cache_dir=cache_dir,
+        reporter=reporter,
+        refresh=refresh,
+    )
+    notes = (*request.kickstart.warnings, *engine.check(request))
+    args = tuple(dict.fromkeys((*resolved.recipe.kernel.args, *request.kickstart.kernel_args)))
+    specs = (
+        *engine.steps(request),
+        StepSpec(
+            name="image",
+            text="put the image together",
+            inputs=(
+                Input.of("format", _FORMAT, "the image's format"),
+                Input.of("recipe", resolved.name, "the recipe's name"),
+                Input.of("summary", resolved.recipe.summary, "the recipe's summary"),
+                Input.of("kernel-args", " ".join(args), "the kernel arguments"),
+            ),
+        ),
+    )
+    ids = _ids(specs)
+    image_id = ids["image"][:16]
+    image = _image(project.build_dir / resolved.name / image_id)
+    latest = _image(project.build_dir / resolved.name / "latest")
+    before = {each.name: each for each in latest.facts.steps} if latest else {}
+    steps: list[Step] = []
+    for spec in specs:
+        if image and not again:
+            reused, reason = True, f"nothing changed since {image.facts.created}"
+        elif again:
+            reused, reason = False, "asked to make everything again"
+        elif engine.has(request, spec.name, ids[spec.name]):
+            reused, reason = True, "its result is in the cache"
+        else:
+            reused, reason = False, _why(spec, before, steps)
+        steps.append(
+            Step(
+                name=spec.name,
+                id=ids[spec.name],
+                inputs=spec.inputs,
+                text=spec.text,
+                reused=reused,
+                reason=reason,
+            )
+        )
+    return Plan(
+        image_id=image_id,
+        request=request,
+        engine=engine,
+        steps=tuple(steps),
+        kernel_args=args,
+        notes=notes,
+        image=image if not again else None,
+    )
+
+
+def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:
+    """Return the content id of each step; that of the last follows from all before it."""
+    ids: dict[str, str] = {}
+    for spec in specs:
+        summed = hashlib.sha256()
+        below = [ids[spec.after]] if spec.after else list(ids.values())
+        for word in (spec.name, *below):
+            summed.update(f"{word}\n".encode())
+        for each in spec.inputs:
+            summed.update(f"{each.kind} {each.digest}\n".encode())
+        ids[spec.name] = summed.hexdigest()[:32]
+    return ids
+
+
+def _image(folder: Path) -> Image | None:
+    try:
+        return Image.open(folder)
+    except InputError:
+        return None
+
+
+def _why(spec: StepSpec, before: dict[str, StepRecord], above: Sequence[Step]) -> str:
+    old = before.get(spec.name)
+    if old is None:
+        return "it was never made here"
+    changes = changed(
+        [(each.kind, each.label, each.digest) for each in old.inputs],
+        [(each.kind, each.label, each.digest) for each in spec.inputs],
+    )
+    if changes:
+        more = f" and {len(changes) - _NAMED} more" if len(changes) > _NAMED else ""
+        return "; ".join(changes[:_NAMED]) + more
+    ran = [step.name for step in above if step.id != getattr(before.get(step.name), "id", "")]
+    if spec.after in ran or (not spec.after and ran):
+        return f"{spec.after or ran[-1]} changed"
+    return "its result is no longer there"
+
+
+def changed(old: Sequence[tuple[str, str, str]], new: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Say in words how inputs, each (kind, label, digest), differ."""
+    had = Counter((kind, digest) for kind, _, digest in old)
+    has = Counter((kind, digest) for kind, _, digest in new)
+    gone = [label for kind, label, digest in old if (kind, digest) not in has]
+    gone_kinds = Counter(kind for kind, _, digest in old if (kind, digest) not in has)
+    words: list[str] = []
+    replaced: Counter[str] = Counter()
+    for kind, label, digest in new:
+        if (kind, digest) in had:
+            continue
+        if gone_kinds[kind] > replaced[kind]:
+            replaced[kind] += 1
+            words.append(f"{label} changed")
+        else:
+            words.append(f"{label} is new")
+    lost = Counter(replaced)
+    for kind, label, digest in old:
+        if (kind, digest) in has:
+            continue
+        if lost[kind]:
+            lost[kind] -= 1
+            continue
+        words.append(f"{label} is gone")
+    if not words and not gone and [each[::2] for each in old] != [each[::2] for each in new]:
+        words.append("the order changed")
+    return words
