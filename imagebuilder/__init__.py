@@ -1,1 +1,107 @@
-"""imagebuilder turns recipes into tested, published PXE images."""
+"""imagebuilder turns recipes into tested, published PXE images.
+
+::
+
+    import imagebuilder
+
+    project = imagebuilder.Project.open("/srv/images")
+    image = imagebuilder.build_image(project, "base")
+    report = imagebuilder.smoke_image(project, image)
+    release = imagebuilder.publish_image(project, image, report, catalog="file:///srv/catalog")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagebuilder.catalog import Catalog, Release
+    from imagebuilder.errors import (
+        CatalogError,
+        CheckError,
+        HostError,
+        ImageBuilderError,
+        InputError,
+        Interrupted,
+        Location,
+        StepError,
+    )
+    from imagebuilder.image import Image
+    from imagebuilder.kickstart import Kickstart
+    from imagebuilder.pipeline import (
+        Options,
+        build_image,
+        plan_image,
+        publish_image,
+        smoke_image,
+    )
+    from imagebuilder.plan import Plan
+    from imagebuilder.progress import Cancel, Event
+    from imagebuilder.project import Project
+    from imagebuilder.recipe import Recipe
+    from imagebuilder.smoke import SmokeReport, report_error
+
+__all__ = [
+    "Cancel",
+    "Catalog",
+    "CatalogError",
+    "CheckError",
+    "Event",
+    "HostError",
+    "Image",
+    "ImageBuilderError",
+    "InputError",
+    "Interrupted",
+    "Kickstart",
+    "Location",
+    "Options",
+    "Plan",
+    "Project",
+    "Recipe",
+    "Release",
+    "SmokeReport",
+    "StepError",
+    "build_image",
+    "plan_image",
+    "publish_image",
+    "report_error",
+    "smoke_image",
+]
+
+# Where each public name is; loaded when it is first asked for, so that a command that finds
+# nothing to do does not wait for the code that would do it.
+_HOME = {
+    "Cancel": "imagebuilder.progress",
+    "Catalog": "imagebuilder.catalog",
+    "CatalogError": "imagebuilder.errors",
+    "CheckError": "imagebuilder.errors",
+    "Event": "imagebuilder.progress",
+    "HostError": "imagebuilder.errors",
+    "Image": "imagebuilder.image",
+    "ImageBuilderError": "imagebuilder.errors",
+    "InputError": "imagebuilder.errors",
+    "Interrupted": "imagebuilder.errors",
+    "Kickstart": "imagebuilder.kickstart",
+    "Location": "imagebuilder.errors",
+    "Options": "imagebuilder.pipeline",
+    "Plan": "imagebuilder.plan",
+    "Project": "imagebuilder.project",
+    "Recipe": "imagebuilder.recipe",
+    "Release": "imagebuilder.catalog",
+    "SmokeReport": "imagebuilder.smoke",
+    "StepError": "imagebuilder.errors",
+    "build_image": "imagebuilder.pipeline",
+    "plan_image": "imagebuilder.pipeline",
+    "publish_image": "imagebuilder.pipeline",
+    "report_error": "imagebuilder.smoke",
+    "smoke_image": "imagebuilder.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

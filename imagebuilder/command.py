@@ -273,7 +273,7 @@ def _pump(
                 return True
             if time.monotonic() > deadline:
                 raise TimeoutError
-            if process.poll() is not None and not selector.select(_POLL_SECONDS):
+            if open_ends and process.poll() is not None and not selector.select(_POLL_SECONDS):
                 break  # it ended; a daemon that it left holds the pipe open
     return False
 

@@ -258,9 +258,10 @@ def boot_script(
 #   extra-initrd  the URL of one more initramfs archive
 isset ${{base}} || set base {base}
 isset ${{base}} || goto no_base
-isset ${{extra-initrd}} && set initrds initrd=initrd.img initrd=extra.img || set initrds initrd=initrd.img
+set names initrd=initrd.img
+isset ${{extra-initrd}} && set names initrd=initrd.img initrd=extra.img ||
 echo {title}
-kernel ${{base}}{kernel} ${{initrds}} {line} || goto failed
+kernel ${{base}}{kernel} ${{names}} {line} || goto failed
 initrd --name initrd.img ${{base}}{initrd} || goto failed
 isset ${{extra-initrd}} || goto start
 initrd --name extra.img ${{extra-initrd}} || goto failed

@@ -21,7 +21,7 @@ class Command:
         name: the command.
         text: the whole line, as it stands in the flat kickstart.
         options: the options that were given, without values: ``--utc``.
-        data: pykickstart's object with the parsed values.
+        data: pykickstart's object with the values of this line alone.
         where: the fragment's file and line.
     """
 
@@ -120,6 +120,17 @@ class Kickstart:
     def all(self, name: str) -> tuple[Command, ...]:
         """Return all commands of that name, in order."""
         return tuple(each for each in self.commands if each.name == name)
+
+    @property
+    def kernel_args(self) -> tuple[str, ...]:
+        """The kernel arguments of all ``bootloader --append``."""
+        return tuple(
+            dict.fromkeys(
+                word
+                for command in self.all("bootloader")
+                for word in (command.data.appendLine or "").split()
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the kickstart as plain JSON data, secrets included (for a pipe, not a file)."""

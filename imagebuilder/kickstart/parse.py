@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+from pykickstart.base import KickstartCommand
 from pykickstart.constants import (
     KS_MISSING_IGNORE,
     KS_SCRIPT_ONERROR,
@@ -53,7 +54,14 @@ class _Parser(KickstartParser):  # type: ignore[misc]
 
     def handleCommand(self, lineno: int, args: list[str]) -> Any:  # noqa: N802
         data = super().handleCommand(lineno, args)
-        self.found.append((lineno, args, data))
+        # Commands that can be given once share one object, which holds the last line's values:
+        # each line gets one of its own, so that fragments can add to each other.
+        own = data
+        if isinstance(data, KickstartCommand):
+            own = type(data)()
+            own.handler, own.currentCmd, own.lineno = self.handler, args[0], lineno
+            own.parse(args[1:])
+        self.found.append((lineno, args, own))
         return data
 
     def _tryFunc(self, fn: Callable[[], None]) -> None:  # noqa: N802

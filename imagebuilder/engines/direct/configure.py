@@ -28,7 +28,7 @@ def configure(tree: Tree, kickstart: Kickstart) -> None:
             apply(tree, command)
     _timesource(tree, kickstart.all("timesource"))
     network.configure(tree, kickstart.all("network"))
-    firewall.configure(tree, kickstart.last("firewall"))
+    firewall.configure(tree, kickstart.all("firewall"))
     accounts.configure(tree, kickstart)
     _services(tree, kickstart.all("services"))
 

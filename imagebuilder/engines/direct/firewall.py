@@ -12,14 +12,17 @@ _PORT = re.compile(r"^(?P<first>\d{1,5})(?:-(?P<last>\d{1,5}))?(?::(?P<protocol>
 _INTERFACE = re.compile(r"^[A-Za-z0-9_.-]{1,15}$")
 
 
-def configure(tree: Tree, command: Command | None) -> None:
-    """Write ``/etc/nftables.conf`` and enable it; ``--disabled`` switches it off.
+def configure(tree: Tree, commands: tuple[Command, ...]) -> None:
+    """Write ``/etc/nftables.conf`` and enable it; a last line ``--disabled`` switches it off.
+
+    What several lines open adds up, so that each fragment can open what it needs.
 
     Raises:
         StepError: the image has no nftables, or a port or service is unknown.
     """
-    if command is None:
+    if not commands:
         return
+    command = commands[-1]
     if command.data.enabled is False:
         if tree.exists("/usr/sbin/nft"):
             tree.run(["systemctl", "disable", "nftables.service"], what="disabling nftables")
@@ -30,37 +33,20 @@ def configure(tree: Tree, command: Command | None) -> None:
             where=command.where,
             fix="add the package nftables to %packages, or say firewall --disabled",
         )
-    tree.write("/etc/nftables.conf", ruleset(tree, command), mode=0o755)
+    tree.write("/etc/nftables.conf", ruleset(tree, commands), mode=0o755)
     tree.run(["systemctl", "enable", "nftables.service"], what="enabling nftables")
 
 
-def ruleset(tree: Tree, command: Command) -> str:
-    """Return the ruleset: what a firewall line does not name is dropped on the way in.
+def ruleset(tree: Tree, commands: tuple[Command, ...]) -> str:
+    """Return the ruleset: what no firewall line names is dropped on the way in.
 
     Raises:
         StepError: a port, service or interface is not one.
     """
-    data = command.data
-    accepted: list[str] = []
-    for name in data.trusts:
-        if not _INTERFACE.match(name):
-            raise StepError(f"firewall: {name!r} is no interface", where=command.where)
-        accepted.append(f'iifname "{name}" accept')
-    for port in [*(_service(tree, name, command) for name in data.services), *data.ports]:
-        found = _PORT.match(port)
-        if not found or not all(
-            0 < int(number) < 65536 for number in (found["first"], found["last"] or "1")
-        ):
-            raise StepError(
-                f"firewall: {port!r} is no port",
-                where=command.where,
-                fix="write 22:tcp, 5900-5999:tcp or 53:udp",
-            )
-        ports = found["first"] if not found["last"] else f"{found['first']}-{found['last']}"
-        accepted.append(f"{found['protocol'] or 'tcp'} dport {ports} accept")
+    accepted = [rule for command in commands for rule in _rules(tree, command)]
     rules = "\n".join(f"\t\t{rule}" for rule in dict.fromkeys(accepted))
     return f"""#!/usr/sbin/nft -f
-# From the kickstart: {command.where}
+# From the kickstart: {", ".join(str(command.where) for command in commands)}
 flush ruleset
 
 table inet filter {{
@@ -82,6 +68,28 @@ table inet filter {{
 \t}}
 }}
 """
+
+
+def _rules(tree: Tree, command: Command) -> list[str]:
+    data = command.data
+    rules: list[str] = []
+    for name in data.trusts:
+        if not _INTERFACE.match(name):
+            raise StepError(f"firewall: {name!r} is no interface", where=command.where)
+        rules.append(f'iifname "{name}" accept')
+    for port in [*(_service(tree, name, command) for name in data.services), *data.ports]:
+        found = _PORT.match(port)
+        if not found or not all(
+            0 < int(number) < 65536 for number in (found["first"], found["last"] or "1")
+        ):
+            raise StepError(
+                f"firewall: {port!r} is no port",
+                where=command.where,
+                fix="write 22:tcp, 5900-5999:tcp or 53:udp",
+            )
+        ports = found["first"] if not found["last"] else f"{found['first']}-{found['last']}"
+        rules.append(f"{found['protocol'] or 'tcp'} dport {ports} accept")
+    return rules
 
 
 # firewalld's names, firewalld.service(5), of services that /etc/services calls otherwise.

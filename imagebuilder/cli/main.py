@@ -1,0 +1,155 @@
+"""The command ``imagebuilder``: arguments, signals, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from imagebuilder.cli import catalog_verbs, verbs
+from imagebuilder.cli.output import Output
+from imagebuilder.errors import ImageBuilderError
+from imagebuilder.progress import Cancel
+
+_EXIT_STATUS = """\
+exit status: 0 done; 1 a step failed (with -q: something is out of date); 2 the recipe or the
+command line is wrong; 3 a smoke check failed; 4 the catalog refused or could not be reached;
+5 this host lacks a tool; 130 interrupted"""
+
+
+def entry() -> None:
+    """Run as a program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command line; return its exit status."""
+    args = _parser().parse_args(argv)
+    out = Output(as_json=args.json, quiet=getattr(args, "question", False))
+    cancel = Cancel()
+    _stop_on_signals(cancel)
+    context = verbs.Context(args=args, out=out, cancel=cancel)
+    try:
+        status: int = args.verb(context)
+    except ImageBuilderError as error:
+        out.close()
+        out.error(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output is gone; what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    finally:
+        out.close()
+    return status
+
+
+def _stop_on_signals(cancel: Cancel) -> None:
+    """Let the first signal ask to stop in good order, and the second stop at once."""
+
+    def stop(number: int, _frame: object) -> None:
+        if cancel.is_set:
+            raise KeyboardInterrupt
+        cancel.set(f"stopped by {signal.Signals(number).name}")
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-C", dest="directory", metavar="DIR", default=".", help="the project's folder"
+    )
+    common.add_argument("--json", action="store_true", help="results and events as lines of JSON")
+
+    work = argparse.ArgumentParser(add_help=False)
+    work.add_argument("names", nargs="*", metavar="NAME", help="recipes")
+    work.add_argument("--all", action="store_true", help="all recipes of the project")
+    work.add_argument(
+        "-n", "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
+    work.add_argument("-j", "--jobs", type=_count, default=1, metavar="N", help="images at a time")
+    work.add_argument("-B", "--always", action="store_true", help="do all of it again")
+    work.add_argument(
+        "-k", "--keep-going", action="store_true", help="go on with the others after a failure"
+    )
+    work.add_argument(
+        "-q",
+        "--question",
+        action="store_true",
+        help="only say by the exit status whether anything is out of date",
+    )
+    work.add_argument("--why", action="store_true", help="say the reason for each step")
+    work.add_argument(
+        "--refresh", action="store_true", help="look at the package mirrors now, not once a day"
+    )
+
+    testing = argparse.ArgumentParser(add_help=False)
+    testing.add_argument(
+        "--accel",
+        choices=("auto", "kvm", "tcg"),
+        default="auto",
+        help="what runs the guest's processors (auto: KVM where a trial shows that it works)",
+    )
+
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument(
+        "--catalog",
+        metavar="URL",
+        default=os.environ.get("IMAGEBUILDER_CATALOG", ""),
+        help="the catalog, such as file:///srv/catalog (or IMAGEBUILDER_CATALOG)",
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="imagebuilder",
+        description="Turns recipes into tested, published PXE images.",
+        epilog=_EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"imagebuilder {version('imagebuilder')}"
+    )
+    sub = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(
+        name: str, text: str, function: object, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        made = sub.add_parser(name, help=text, description=text, parents=[common, *parents])
+        made.set_defaults(verb=function)
+        return made
+
+    verb("list", "List the recipes of the project.", verbs.list_recipes)
+    show = verb("show", "Show a recipe as resolved, and its kickstart.", verbs.show)
+    show.add_argument("name", metavar="NAME")
+    show.add_argument(
+        "--why", metavar="KEY", default="", help="say which file and line gave a value"
+    )
+    verb("plan", "Show the steps that an image needs, and why.", verbs.plan, work)
+    verb("build", "Build images.", verbs.build, work)
+    verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
+    publishing = verb(
+        "publish", "Publish images that passed their tests.", verbs.publish, work, testing, where
+    )
+    publishing.add_argument("--channel", default="", help="the channel to move (testing)")
+    publishing.add_argument(
+        "--force", action="store_true", help="publish again though nothing changed"
+    )
+    publishing.add_argument(
+        "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
+    )
+    verb("doctor", "Say what this host can do, and mend what it lacks.", verbs.doctor)
+    catalog_verbs.add(sub, common, where)
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

@@ -1,0 +1,139 @@
+"""What people and machines see: bars on a terminal, plain lines in CI, JSON lines on demand."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from imagebuilder.errors import ImageBuilderError
+from imagebuilder.progress import Event, Observer, ignore
+
+_PLAIN_INTERVAL = 15.0  # seconds between lines on the progress of one step, where there are no bars
+
+
+class Output:
+    """Standard output for results, standard error for progress and errors."""
+
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self._lock = threading.Lock()
+        self._bars: dict[tuple[str, str], tqdm[Any]] = {}
+        self._spoke: dict[tuple[str, str], float] = {}
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether progress is drawn as bars."""
+        return sys.stderr.isatty() and not self.as_json and not self.quiet
+
+    def say(self, text: str = "") -> None:
+        """Print a result for people."""
+        if not self.as_json and not self.quiet:
+            self._print(text, sys.stdout)
+
+    def data(self, kind: str, value: Any) -> None:
+        """Print a result for machines: one line ``{"KIND": …}``."""
+        if self.as_json:
+            self._print(json.dumps({kind: value}, ensure_ascii=False), sys.stdout)
+
+    def error(self, error: ImageBuilderError, name: str = "") -> None:
+        """Print an error: to people on standard error, to machines as an object."""
+        if self.as_json:
+            self.data("error", error.to_dict() | ({"recipe": name} if name else {}))
+        else:
+            self._print(f"error: {error}", sys.stderr)
+
+    def observer(self) -> Observer:
+        """Return what shows the events of long work."""
+        if self.as_json:
+            return lambda event: self.data("event", event.to_dict())
+        if self.quiet:
+            return ignore
+        return self._draw if self.has_bars else self._write
+
+    def close(self) -> None:
+        """Take down the bars."""
+        with self._lock:
+            for bar in self._bars.values():
+                bar.close()
+            self._bars.clear()
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Print rows with their columns aligned."""
+        if not rows:
+            return
+        widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            self.say("  ".join(cells).rstrip())
+
+    def _print(self, text: str, stream: TextIO) -> None:
+        with self._lock:
+            if self._bars:
+                tqdm.write(text, file=stream)
+            else:
+                print(text, file=stream, flush=True)
+
+    def _write(self, event: Event) -> None:
+        key = (event.subject, event.step)
+        line = f"{event.subject}: {event.step}: "
+        if event.kind == "progress":
+            if time.monotonic() - self._spoke.get(key, 0.0) < _PLAIN_INTERVAL:
+                return
+            total = f" of {event.total}" if event.total else ""
+            line += f"{event.done}{total} {event.unit} {event.text}".rstrip()
+        elif event.kind == "finished":
+            line += f"done in {event.seconds:.1f} s"
+        elif event.kind == "failed":
+            line += f"failed after {event.seconds:.1f} s"
+        elif event.kind == "reused":
+            line += f"up to date: {event.text}"
+        else:
+            line += event.text
+        self._spoke[key] = time.monotonic()
+        self._print(line, sys.stderr)
+
+    def _draw(self, event: Event) -> None:
+        key = (event.subject, event.step)
+        title = f"{event.subject}: {event.step}"
+        if event.kind in ("note", "reused"):
+            self._write(event)
+            return
+        with self._lock:
+            bar = self._bars.get(key)
+            if event.kind in ("finished", "failed"):
+                if bar is not None:
+                    bar.close()
+                    del self._bars[key]
+            else:
+                if bar is None:
+                    bar = self._bars[key] = tqdm(
+                        desc=title,
+                        total=event.total,
+                        unit=event.unit or "it",
+                        unit_scale=event.unit == "bytes",
+                        leave=False,
+                        file=sys.stderr,
+                        dynamic_ncols=True,
+                    )
+                if event.kind == "progress":
+                    bar.total = event.total
+                    bar.n = event.done or 0
+                bar.set_postfix_str(event.text[:40], refresh=True)
+                return
+        self._write(event)
+
+
+def human_size(size: float) -> str:
+    """Return bytes for people: 141.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,325 @@
+"""What each verb does: resolve names, do the work, print what came of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from imagebuilder import pipeline
+from imagebuilder.cli.explain import explain
+from imagebuilder.cli.output import Output, human_size
+from imagebuilder.errors import ImageBuilderError, InputError, Interrupted
+from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
+from imagebuilder.kickstart import compose
+from imagebuilder.plan import Plan
+from imagebuilder.progress import Cancel
+from imagebuilder.project import Project
+
+# What only some verbs need is imported in place: a build that finds nothing to do is not to
+# wait for it.
+if TYPE_CHECKING:
+    from imagebuilder.catalog import Catalog, Release
+    from imagebuilder.smoke import SmokeReport
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One run of the command."""
+
+    args: argparse.Namespace
+    out: Output
+    cancel: Cancel
+
+    def project(self) -> Project:
+        """Open the project that ``-C`` names."""
+        return Project.open(self.args.directory)
+
+    def options(self) -> pipeline.Options:
+        """Return how the work is to be done."""
+        return pipeline.Options.make(
+            observer=self.out.observer(),
+            cancel=self.cancel,
+            again=getattr(self.args, "always", False),
+            refresh=getattr(self.args, "refresh", False),
+            accel=getattr(self.args, "accel", "auto"),
+        )
+
+    def names(self, project: Project) -> tuple[str, ...]:
+        """Return the recipes that the command line names, refusing those that there are not."""
+        if self.args.all:
+            return project.names()
+        if not self.args.names:
+            raise InputError(
+                "no recipe is named",
+                fix=f"name some, or say --all: there are {', '.join(project.names()) or 'none'}",
+            )
+        for name in self.args.names:
+            project.declaration(name)
+        return tuple(dict.fromkeys(self.args.names))
+
+
+def list_recipes(context: Context) -> int:
+    """``list``."""
+    project = context.project()
+    found = [project.resolve(name) for name in project.names()]
+    for each in found:
+        context.out.data(
+            "recipe",
+            {
+                "name": each.name,
+                "distro": each.distro.id,
+                "extends": list(each.lineage[:-1]),
+                "summary": each.recipe.summary,
+            },
+        )
+    context.out.table([[each.name, each.distro.id, each.recipe.summary] for each in found])
+    return 0
+
+
+def show(context: Context) -> int:
+    """``show``."""
+    resolved = context.project().resolve(context.args.name)
+    kickstart = compose(resolved)
+    if context.args.why:
+        for where, text in explain(resolved, kickstart, context.args.why):
+            context.out.data("origin", {"where": where.to_dict(), "text": text})
+            context.out.say(f"{where}: {text}")
+        return 0
+    context.out.data(
+        "recipe",
+        resolved.recipe.model_dump(mode="json")
+        | {"lineage": list(resolved.lineage), "kickstart": kickstart.redacted()},
+    )
+    context.out.say(f"# {' → '.join(resolved.lineage)}")
+    context.out.say(resolved.recipe.model_dump_json(indent=2, exclude_defaults=True))
+    context.out.say("\n# the kickstart")
+    context.out.say(kickstart.redacted().rstrip("\n"))
+    return 0
+
+
+def plan(context: Context) -> int:
+    """``plan``."""
+    project = context.project()
+    plans = [
+        pipeline.plan_image(project, name, context.options()) for name in context.names(project)
+    ]
+    for each in plans:
+        _say_plan(context, each, reasons=True)
+    return _question(context, any(not each.up_to_date for each in plans))
+
+
+def build(context: Context) -> int:
+    """``build``."""
+    project = context.project()
+    options = context.options()
+    names = context.names(project)
+    plans = _plans(context, project, names, options)
+    if plans is not None:
+        return _question(context, any(not each.up_to_date for each in plans))
+
+    def work(name: str) -> Image:
+        image = pipeline.build_image(project, name, options)
+        _say_image(context, image)
+        return image
+
+    return _each(context, names, work)
+
+
+def test(context: Context) -> int:
+    """``test``."""
+    project = context.project()
+    options = context.options()
+    names = context.names(project)
+    plans = _plans(context, project, names, options)
+    if plans is not None:
+        return _question(context, any(_untested(context, each) for each in plans))
+
+    def work(name: str) -> SmokeReport:
+        image = pipeline.build_image(project, name, options)
+        _say_image(context, image)
+        return _test(context, project, image, options)
+
+    return _each(context, names, work)
+
+
+def publish(context: Context) -> int:
+    """``publish``."""
+    from imagebuilder.catalog import Catalog
+
+    project = context.project()
+    options = context.options()
+    url = context.args.catalog or project.settings.catalog
+    if not url:
+        raise InputError(
+            "no catalog is named",
+            fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
+        )
+    catalog = Catalog.open(url)
+    channel = context.args.channel or project.settings.channel
+    names = context.names(project)
+    plans = _plans(context, project, names, options)
+    if plans is not None:
+        return _question(
+            context,
+            any(_untested(context, each) or _unpublished(each, catalog, channel) for each in plans),
+        )
+
+    def work(name: str) -> Release:
+        image = pipeline.build_image(project, name, options)
+        _say_image(context, image)
+        override = context.args.untested
+        report = None if override else _test(context, project, image, options)
+        release = pipeline.publish_image(
+            project,
+            image,
+            report,
+            options,
+            catalog=catalog,
+            channel=channel,
+            override=override,
+            force=context.args.force,
+        )
+        context.out.data(
+            "release",
+            {"recipe": name, "version": release.version, "channel": channel, "url": catalog.url},
+        )
+        context.out.say(f"{name}: release {release.version} is in channel {channel}")
+        context.out.say(f"  catalog   {catalog.url}")
+        context.out.say(
+            f"  fetch it  imagebuilder catalog pull {name} --catalog {catalog.url} "
+            f"--channel {channel} --output DIR"
+        )
+        return release
+
+    return _each(context, names, work)
+
+
+def doctor(context: Context) -> int:
+    """``doctor``."""
+    from imagebuilder import doctor as host
+
+    try:
+        root = context.project().root
+    except InputError:
+        root = None
+    status = 0
+    marks = {"ok": "ok     ", "warning": "warning", "missing": "MISSING"}
+    for finding in host.examine(pipeline.default_cache_dir(), root):
+        context.cancel.check()
+        context.out.data("finding", finding.to_dict())
+        context.out.say(f"{marks[finding.state]}  {finding.name}: {finding.text}")
+        if finding.fix:
+            context.out.say(f"         → {finding.fix}")
+        if finding.state == "missing":
+            status = 5
+    return status
+
+
+def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:
+    """Do the work for each recipe; print the failures; return the exit status."""
+    _, failures = pipeline.each(
+        names,
+        work,
+        jobs=context.args.jobs,
+        keep_going=context.args.keep_going,
+        cancel=context.cancel,
+    )
+    context.out.close()
+    real = [each for each in failures if not isinstance(each.error, Interrupted)]
+    for failure in real or failures[:1]:
+        context.out.error(failure.error, failure.name)
+    if len(real) > 1:
+        context.out.say(f"failed: {', '.join(each.name for each in real)}")
+    if context.cancel.is_set:
+        return Interrupted.exit_status
+    return failures[0].error.exit_status if failures else 0
+
+
+def _plans(
+    context: Context, project: Project, names: Sequence[str], options: pipeline.Options
+) -> list[Plan] | None:
+    """With -n, -q or --why return the plans, shown; None if the work is to be done then."""
+    asked = context.args.dry_run or context.args.question
+    if not asked and not context.args.why:
+        return None
+    plans = [pipeline.plan_image(project, name, replace(options, refresh=False)) for name in names]
+    for each in plans:
+        _say_plan(context, each, reasons=context.args.why or context.args.dry_run)
+    return plans if asked else None
+
+
+def _question(context: Context, out_of_date: bool) -> int:
+    return 1 if context.args.question and out_of_date else 0
+
+
+def _untested(context: Context, plan: Plan) -> bool:
+    why = "it must be built first"
+    if plan.image and plan.up_to_date:
+        why = pipeline.why_untested(plan.image, plan.resolved)
+        if context.args.always and not why:
+            why = "asked to make everything again"
+    context.out.data("test", {"recipe": plan.name, "needed": bool(why), "reason": why})
+    context.out.say(f"  {'run  ' if why else 'reuse'}  smoke      {why or 'it passed'}")
+    return bool(why)
+
+
+def _unpublished(plan: Plan, catalog: Catalog, channel: str) -> bool:
+    try:
+        return catalog.show(plan.name, channel).image != plan.image_id
+    except ImageBuilderError:
+        return True
+
+
+def _say_plan(context: Context, plan: Plan, *, reasons: bool) -> None:
+    context.out.data("plan", plan.to_dict())
+    state = "up to date" if plan.up_to_date else "to be built"
+    context.out.say(f"{plan.name}: image {plan.image_id}, {state}")
+    for step in plan.steps:
+        what = "reuse" if step.reused else "run  "
+        reason = f"  because {step.reason}" if reasons and not step.reused else ""
+        reason = f"  {step.reason}" if reasons and step.reused else reason
+        context.out.say(f"  {what}  {step.name:10} {step.text};{reason}".rstrip(";"))
+    for note in plan.notes:
+        context.out.say(f"  note   {note}")
+
+
+def _say_image(context: Context, image: Image) -> None:
+    facts = image.facts
+    sizes: dict[str, int] = {each.name: each.size for each in facts.artefacts}
+    context.out.data("image", facts.model_dump(mode="json") | {"path": str(image.path)})
+    context.out.say(f"{image.recipe}: image {image.id} is in {_shown(image.path)}")
+    context.out.say(
+        f"  {facts.distro}, kernel {facts.kernel_release}, {facts.package_count} packages; "
+        + ", ".join(f"{name} {human_size(sizes[name])}" for name in (KERNEL, INITRD, ROOTFS))
+    )
+    times = ", ".join(
+        f"{step.name} reused" if step.reused else f"{step.name} {step.seconds:.1f} s"
+        for step in facts.steps
+    )
+    context.out.say(f"  built {facts.created}: {times}")
+    for note in facts.notes:
+        context.out.say(f"  note: {note}")
+
+
+def _test(
+    context: Context, project: Project, image: Image, options: pipeline.Options
+) -> SmokeReport:
+    from imagebuilder.smoke import report_error, report_text
+
+    report = pipeline.smoke_image(project, image, options)
+    context.out.data("report", report.model_dump(mode="json"))
+    context.out.say(report_text(report))
+    if not report.passed:
+        raise report_error(report, image)
+    return report
+
+
+def _shown(path: Path) -> str:
+    """Return a path as short as it can be from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,272 @@
+"""The way through the whole: the functions behind the verbs, for other programs as well.
+
+Each brings what it needs up to date first, as make does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import platformdirs
+
+from imagebuilder import command
+from imagebuilder.build import build
+from imagebuilder.errors import HostError, ImageBuilderError, StepError
+from imagebuilder.image import Image
+from imagebuilder.plan import Plan, make_plan
+from imagebuilder.progress import Cancel, Observer, Reporter, ignore
+from imagebuilder.project import Project, ResolvedRecipe
+from imagebuilder.recipe import Recipe
+
+# Where smoke and catalog are used they are imported in place: a build that finds nothing to do
+# is not to wait for them.
+if TYPE_CHECKING:
+    from imagebuilder.catalog import Catalog, Release
+    from imagebuilder.smoke import SmokeReport
+
+T = TypeVar("T")
+
+
+def default_cache_dir() -> Path:
+    """Return where results that images share are kept: ``IMAGEBUILDER_CACHE`` or the user's."""
+    asked = os.environ.get("IMAGEBUILDER_CACHE", "")
+    return Path(asked).absolute() if asked else platformdirs.user_cache_path("imagebuilder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How work is done, whatever the verb.
+
+    Attributes:
+        cache_dir: where results that images share are kept.
+        observer: is told what happens.
+        cancel: the request to stop.
+        again: do everything, whatever is there.
+        refresh: look at the package mirrors even if they were looked at a short while ago.
+        accel: what runs the guest's processors in tests.
+    """
+
+    cache_dir: Path
+    observer: Observer = ignore
+    cancel: Cancel
+    again: bool = False
+    refresh: bool = False
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+        cache_dir: Path | None = None,
+        again: bool = False,
+        refresh: bool = False,
+        accel: Literal["auto", "kvm", "tcg"] = "auto",
+    ) -> Options:
+        """Return options with what is not given at its default."""
+        return cls(
+            cache_dir=cache_dir or default_cache_dir(),
+            observer=observer,
+            cancel=cancel or Cancel(),
+            again=again,
+            refresh=refresh,
+            accel=accel,
+        )
+
+
+def plan_image(project: Project, wanted: str | Recipe, options: Options | None = None) -> Plan:
+    """Return what must be done to have the image of a recipe, and why.
+
+    Raises:
+        InputError: the recipe or its kickstart is wrong.
+        StepError: the package mirrors could not be reached.
+    """
+    options = options or Options.make()
+    name = wanted if isinstance(wanted, str) else wanted.name
+    return make_plan(
+        project,
+        wanted,
+        cache_dir=options.cache_dir,
+        reporter=Reporter(subject=name, observer=options.observer, cancel=options.cancel),
+        refresh=options.refresh,
+        again=options.again,
+    )
+
+
+def build_image(project: Project, wanted: str | Recipe, options: Options | None = None) -> Image:
+    """Return the image of a recipe, made if it is not there.
+
+    Raises:
+        InputError: the recipe or its kickstart is wrong; nothing was made.
+        StepError: a step failed; an image that was there is as it was.
+        HostError: this host lacks what a build needs.
+        Interrupted: somebody asked to stop.
+    """
+    options = options or Options.make()
+    return build(plan_image(project, wanted, options), again=options.again)
+
+
+def smoke_image(
+    project: Project,
+    image: Image,
+    options: Options | None = None,
+    *,
+    recipe: str | Recipe | None = None,
+) -> SmokeReport:
+    """Boot an image and look at its recipe's checks, unless that very test has passed before.
+
+    Args:
+        project: where the recipe is.
+        image: what to test.
+        options: how.
+        recipe: the recipe, if it was made in Python; by default the one that the image names.
+
+    Raises:
+        HostError: this host lacks what a test needs.
+        Interrupted: somebody asked to stop.
+    """
+    from imagebuilder import smoke
+
+    options = options or Options.make()
+    resolved = project.resolve(recipe or image.recipe)
+    stored = smoke.load_report(image)
+    if stored and not options.again and not why_untested(image, resolved):
+        Reporter(subject=image.recipe, observer=options.observer).reused(
+            "smoke", f"it passed at {stored.started}, and nothing changed since"
+        )
+        return stored
+    return smoke.smoke_test(
+        image,
+        resolved.recipe.checks,
+        resolved.recipe.smoke,
+        accel=options.accel,
+        cache_dir=options.cache_dir,
+        observer=options.observer,
+        cancel=options.cancel,
+        cpu_baseline=resolved.distro.cpu_baseline,
+    )
+
+
+def why_untested(image: Image, resolved: ResolvedRecipe) -> str:
+    """Return why an image must be tested, or "" if a test with the same question passed."""
+    from imagebuilder import smoke
+
+    return smoke.why_not_up_to_date(image, resolved.recipe.checks, resolved.recipe.smoke)
+
+
+def publish_image(
+    project: Project,
+    image: Image,
+    report: SmokeReport | None,
+    options: Options | None = None,
+    *,
+    catalog: str | Catalog,
+    channel: str = "testing",
+    override: str = "",
+    force: bool = False,
+) -> Release:
+    """Publish an image with its test's report, and let a channel name it.
+
+    Args:
+        project: where the recipe is: its git commit is noted in the release.
+        image: what to publish.
+        report: what its test found.
+        options: how.
+        catalog: where to.
+        channel: which channel is moved.
+        override: why it is published although no test has passed.
+        force: publish again though nothing changed.
+
+    Raises:
+        InputError: the catalog's URL is none.
+        CatalogError: the test has not passed, or the catalog refused or could not be reached.
+    """
+    from imagebuilder.catalog import Catalog, TestEvidence
+
+    options = options or Options.make()
+    opened = Catalog.open(catalog) if isinstance(catalog, str) else catalog
+    evidence = None
+    if report:
+        passed = sum(check.outcome == "passed" for check in report.checks)
+        evidence = TestEvidence(
+            image_id=report.image,
+            passed=report.passed,
+            report=report.model_dump_json(indent=1).encode(),
+            summary=f"{report.boot_path}: {passed} of {len(report.checks)} checks passed",
+        )
+    return opened.publish(
+        image,
+        channel=channel,
+        evidence=evidence,
+        override=override,
+        force=force,
+        git_commit=git_commit(project.root),
+        observer=options.observer,
+        cancel=options.cancel,
+    )
+
+
+def git_commit(folder: Path) -> str:
+    """Return the commit that a folder is at, or "" outside git or where git has none."""
+    try:
+        result = command.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], timeout=20, check=False
+        )
+    except (HostError, StepError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What went wrong with one of several pieces of work."""
+
+    name: str
+    error: ImageBuilderError
+
+
+def each(
+    names: Sequence[str],
+    work: Callable[[str], T],
+    *,
+    jobs: int = 1,
+    keep_going: bool = False,
+    cancel: Cancel,
+) -> tuple[dict[str, T], tuple[Failure, ...]]:
+    """Do the same for several recipes, some at a time.
+
+    After a failure nothing more is started unless ``keep_going``; what runs is let finish.
+
+    Returns:
+        the results by name, and the failures in the order in which they happened.
+    """
+    results: dict[str, T] = {}
+    failures: list[Failure] = []
+    waiting = list(dict.fromkeys(names))
+    running: dict[Future[T], str] = {}
+    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="imagebuilder") as pool:
+        while waiting or running:
+            while waiting and len(running) < jobs and (keep_going or not failures):
+                if cancel.is_set:
+                    waiting.clear()
+                    break
+                name = waiting.pop(0)
+                running[pool.submit(work, name)] = name
+            if not running:
+                break
+            # The time limit lets signal handlers run in the main thread.
+            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = running.pop(future)
+                try:
+                    results[name] = future.result()
+                except ImageBuilderError as error:
+                    failures.append(Failure(name=name, error=error))
+    return results, tuple(failures)

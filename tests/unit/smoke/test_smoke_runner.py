@@ -1,0 +1,248 @@
+"""The script that runs in the guest, run here by the host's own /bin/sh against stand-ins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.checks import (
+    Check,
+    CommandCheck,
+    FileCheck,
+    NoFailedUnitsCheck,
+    PortCheck,
+    UnitCheck,
+)
+from imagebuilder.errors import InputError
+from imagebuilder.smoke.guest import Said, parse, runner_script
+
+SYSTEMCTL = """#!/bin/sh
+last=; for word in "$@"; do last=$word; done
+case "$1 $last" in
+    "is-active good.service") echo active ;;
+    "is-active slow.service")
+        if [ -e "$STATE/tried" ]; then echo active; else : >"$STATE/tried"; echo activating; fi ;;
+    "is-active dead.service") echo failed ;;
+    "is-active "*) echo inactive ;;
+    "is-enabled good.service") echo enabled ;;
+    "is-enabled "*) echo disabled ;;
+    "show nope.service") echo not-found ;;
+    "show multi-user.target") echo 12345678 ;;
+    "show "*) echo loaded ;;
+    "status "*) echo "status of $last" ;;
+    "is-system-running "*) cat "$STATE/system" ;;
+    "list-units "*) cat "$STATE/failed" ;;
+    "list-jobs "*) echo "12 wait.service start running" ;;
+esac
+"""
+NET_TCP = """  sl  local_address rem_address   st tx_queue rx_queue
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
+   1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 2
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for name in ("bin", "work", "proc/net", "state"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    (tmp_path / "proc/net/tcp").write_text(NET_TCP)
+    (tmp_path / "proc/uptime").symlink_to("/proc/uptime")
+    (tmp_path / "state/system").write_text("running\n")
+    (tmp_path / "state/failed").write_text("")
+    (tmp_path / "work/reached").touch()
+    return tmp_path
+
+
+def start(place: Path, script: str, **more: str) -> list[Said]:
+    port = place / "port"
+    port.touch()
+    env = {
+        "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
+        "STATE": str(place / "state"),
+        "SMOKE_WORK": str(place / "work"),
+        "SMOKE_PROC": str(place / "proc"),
+        "SMOKE_PORT": str(port),
+        "SMOKE_PAUSE": "0.1",
+        **more,
+    }
+    subprocess.run(
+        ["/bin/sh", "-s"], input=script.encode(), env=env, check=True, timeout=30, cwd=place
+    )
+    lines = [parse(line) for line in port.read_text().splitlines()]
+    assert None not in lines
+    return [line for line in lines if line]
+
+
+def ask(place: Path, *checks: Check) -> dict[int, tuple[str, str, str]]:
+    """Run the checks; return outcome, what was found, and output, by number."""
+    said = start(place, runner_script(checks, patience=100, slowness=1))
+    assert said[0].word == "hello"
+    assert said[0].texts == ("1", os.uname().release)
+    assert said[1] == Said(word="reached", texts=("12345678",))
+    assert said[-1].word == "end"
+    return {
+        int(each.texts[0]): (each.texts[1], each.texts[3], each.texts[4])
+        for each in said
+        if each.word == "check"
+    }
+
+
+def outcomes(place: Path, checks: Sequence[Check]) -> list[str]:
+    answers = ask(place, *checks)
+    return [answers[number][0] for number in range(1, len(checks) + 1)]
+
+
+def test_units(place: Path) -> None:
+    answers = ask(
+        place,
+        UnitCheck(unit="good.service", enabled=True),
+        UnitCheck(unit="slow.service"),
+        UnitCheck(unit="nope.service"),
+        UnitCheck(unit="dead.service"),
+        UnitCheck(unit="good.service", enabled=False),
+        UnitCheck(unit="nope.service", state="inactive"),
+        UnitCheck(unit="other.service", timeout=0.1),
+    )
+    assert answers[1][0] == "passed"
+    assert answers[2][0] == "passed"
+    assert answers[3] == ("failed", "there is no such unit", "status of nope.service")
+    assert answers[4] == ("failed", "it is failed", "status of dead.service")
+    assert answers[5][:2] == ("failed", "it is active and enabled")
+    assert answers[6][0] == "passed"
+    assert answers[7][:2] == ("failed", "it is inactive")
+
+
+def test_commands(place: Path) -> None:
+    answers = ask(
+        place,
+        CommandCheck(command="echo one; echo two >&2; exit 3", status=3, matches="^two$"),
+        CommandCheck(command="exit 4", timeout=0.1),
+        CommandCheck(command="echo other", matches="^-x", timeout=0.1),
+        CommandCheck(command="echo other", matches="(", timeout=20),
+        CommandCheck(command="sleep 20", timeout=1),
+        CommandCheck(command="test -e again || { : >again; false; }"),
+        CommandCheck(command="head -c 1000000 /dev/zero | tr '\\0' x", matches="x{100}"),
+    )
+    assert answers[1] == ("passed", "its exit status is 3", "one\ntwo")
+    assert answers[2][:2] == ("failed", "its exit status is 4")
+    assert answers[3] == ("failed", "its exit status is 0, and its output does not match", "other")
+    assert answers[4][0] == "failed"
+    assert answers[4][1].startswith("grep: ")
+    assert answers[5][:2] == ("failed", "it was not done after 1 s")
+    assert answers[6][0] == "passed"
+    assert answers[7][0] == "passed"
+    assert len(answers[7][2]) == 8192
+
+
+def test_a_daemon_left_behind_holds_up_nobody(place: Path) -> None:
+    answers = ask(place, CommandCheck(command="echo started; sleep 4 & exit 0"))
+    assert answers[1] == ("passed", "its exit status is 0", "started")
+
+
+def test_files(place: Path) -> None:
+    file = place / "a 'file'"
+    file.write_text("first\nsecond\n")
+    file.chmod(0o640)
+    owner = subprocess.run(["stat", "-c", "%U:%G", file], capture_output=True, text=True).stdout
+    name, gone = str(file), str(place / "gone")
+    checks = [
+        FileCheck(file=name, mode="0640", owner=owner.strip(), contains="^sec"),
+        FileCheck(file=name, owner=owner.partition(":")[0]),
+        FileCheck(file=gone, exists=False),
+        FileCheck(file=name, mode="600", timeout=0.1),
+        FileCheck(file=name, owner="nobody:nogroup", timeout=0.1),
+        FileCheck(file=name, contains="third", timeout=0.1),
+        FileCheck(file=name, exists=False, timeout=0.1),
+        FileCheck(file=gone, timeout=0.1),
+    ]
+    answers = ask(place, *checks)
+    assert [answers[n][0] for n in range(1, 9)] == ["passed"] * 3 + ["failed"] * 5
+    assert answers[4][1] == "its mode is 640"
+    assert answers[5][1] == f"it belongs to {owner.strip()}"
+    assert answers[8][1] == "it is not there"
+
+
+def test_ports(place: Path) -> None:
+    answers = ask(place, PortCheck(port=22), PortCheck(port=8080, timeout=0.1))
+    assert answers[1][0] == "passed"
+    assert answers[2][0] == "failed"  # a connection, but nothing that listens
+    assert answers[2][1].endswith("listens on: 22")
+
+
+def test_no_failed_units(place: Path) -> None:
+    (place / "state/failed").write_text("a.service loaded failed failed A\nb.service x\n")
+    (place / "state/system").write_text("degraded\n")
+    answers = ask(
+        place,
+        NoFailedUnitsCheck(no_failed_units=True),
+        NoFailedUnitsCheck(no_failed_units=True, allow=("a.service", "b.service")),
+    )
+    assert answers[1][:2] == ("failed", "failed: a.service b.service")
+    assert answers[2][0] == "passed"
+
+
+def test_no_failed_units_waits_until_the_boot_has_settled(place: Path) -> None:
+    (place / "state/system").write_text("starting\n")
+    answers = ask(place, NoFailedUnitsCheck(no_failed_units=True, timeout=0.5))
+    assert answers[1][0] == "failed"
+    assert "starting" in answers[1][1]
+    assert "wait.service" in answers[1][2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'; touch broken; '",
+        "$(touch broken)",
+        "`touch broken`",
+        'a"b\\',
+        "-n",
+        "line\nend\ncheck 1 passed 0.0 - -",
+        "} ; touch broken ; {",
+        "*",
+    ],
+)
+def test_hostile_texts_are_texts(place: Path, text: str) -> None:
+    checks: list[Check] = [
+        CommandCheck(command="echo fine", matches=text, timeout=0.1),
+        FileCheck(file="/" + text, timeout=0.1),
+        FileCheck(file="/", owner=text, contains=text, timeout=0.1),
+        NoFailedUnitsCheck(no_failed_units=True, allow=(text,)),
+    ]
+    outcomes(place, checks)  # asserts that every line is one of the runner's
+    assert not (place / "broken").exists()
+
+
+def test_a_nul_is_refused() -> None:
+    with pytest.raises(InputError, match="NUL"):
+        runner_script([CommandCheck(command="a\0b")], patience=1, slowness=1)
+
+
+def test_jobs_are_told_when_half_of_the_time_is_gone(place: Path) -> None:
+    (place / "work/reached").unlink()
+    script = runner_script([], patience=1, slowness=1).replace(
+        'say jobs "', ': >"$WORK/reached"; say jobs "'
+    )
+    said = start(place, script)
+    assert [each.word for each in said] == ["hello", "jobs", "reached", "end"]
+    assert said[1].texts == ("12 wait.service start running",)
+
+
+def test_a_boot_that_settles_elsewhere_is_told(place: Path) -> None:
+    (place / "work/reached").unlink()
+    (place / "state/failed").write_text("a.service loaded failed failed A\n")
+    script = runner_script([], patience=600, slowness=1).replace("-ge 1000", "-ge 10")
+    said = start(place, script)
+    assert [each.word for each in said] == ["hello", "settled"]
+    assert said[1].texts == ("running", "a.service loaded failed failed A")
+
+
+def test_other_lines_of_the_port_are_passed_over() -> None:
+    for line in ("", "hello", "check 1 passed 1 !!! -", "noise from a driver", "end now"):
+        assert parse(line) is None
