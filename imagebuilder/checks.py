@@ -114,6 +114,11 @@ _KINDS: dict[str, type[_Check]] = {
 }
 
 
+def keys(kind: str) -> tuple[str, ...]:
+    """Return the keys that a kind of check has."""
+    return tuple(_KINDS[kind].model_fields)
+
+
 def _kind(value: Any) -> str | None:
     if isinstance(value, _Check):
         return value.kind

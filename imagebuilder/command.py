@@ -24,7 +24,7 @@ from imagebuilder.progress import Cancel
 _TAIL_LINES = 400  # of each stream, for excerpts, unless a caller wants more; the log has all
 _POLL_SECONDS = 0.2
 _LINE_LIMIT = 1 << 20  # a longer "line" is handed on in pieces, so that memory stays bounded
-_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s]+@", re.IGNORECASE)
 
 OnLine = Callable[[str], None]
 

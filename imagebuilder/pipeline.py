@@ -90,6 +90,7 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
     """
     options = options or Options.make()
     name = wanted if isinstance(wanted, str) else wanted.name
+    _see_that_it_can_be_written(options.cache_dir)
     return make_plan(
         project,
         wanted,
@@ -98,6 +99,19 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
         refresh=options.refresh,
         again=options.again,
     )
+
+
+def _see_that_it_can_be_written(cache_dir: Path) -> None:
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        writable = os.access(cache_dir, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise HostError(
+            f"the cache {cache_dir} cannot be written",
+            fix="set IMAGEBUILDER_CACHE to a folder of this user's own",
+        )
 
 
 def build_image(project: Project, wanted: str | Recipe, options: Options | None = None) -> Image:

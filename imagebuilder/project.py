@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -236,7 +237,11 @@ def _read_settings(path: Path) -> ProjectFile:
     except FileNotFoundError:
         return ProjectFile()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", where=Location(file=PROJECT_FILE)) from error
+        found = re.search(r"at line (\d+)", str(error))
+        raise InputError(
+            f"cannot be read: {error}",
+            where=Location(file=PROJECT_FILE, line=int(found[1]) if found else None),
+        ) from error
     try:
         return ProjectFile.model_validate(data)
     except PydanticError as error:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic import ValidationError as PydanticError
 
+from imagebuilder import checks
 from imagebuilder.checks import Check
 from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.toml_lines import key_lines
@@ -226,7 +227,8 @@ def _problem(
     key = ".".join(path)
     if kind == "extra_forbidden":
         what = f"unknown key {path[-1]!r}"
-        fix = f"known here are: {', '.join(_siblings(path))}" if _siblings(path) else ""
+        known = checks.keys(str(loc[2])) if is_check else _siblings(path)
+        fix = f"known here are: {', '.join(known)}" if known else ""
     else:
         what = f"{key}: {message.removeprefix('Value error, ')}"
         fix = ""

@@ -105,6 +105,15 @@ def in_chroot(root: Path, argv: Sequence[str]) -> list[str]:
     return ["chroot", str(root), *argv]
 
 
+def without_mknod(argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` unable to make device nodes, root or not.
+
+    An ordinary user's build cannot make any: a program that makes some where it can would
+    give other bytes to root.
+    """
+    return ["setpriv", "--bounding-set", "-mknod", "--inh-caps", "-mknod", "--", *argv]
+
+
 # ----- what follows is called only inside the worker's own mount namespace ----------------------
 
 

@@ -15,14 +15,15 @@ Templates are run in Jinja's sandbox, and cannot load other templates: ``%includ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
 from imagebuilder.errors import InputError, Location
 
@@ -31,6 +32,8 @@ _TRIMMING_TAG = re.compile(r"\{%[-+]\s")
 _RESERVED = re.compile("[\x00-\x04]")  # of these the marks below are made
 _MARK = re.compile("\x01(\\d+)([tx])\x02")
 _SIZE_LIMIT = 32 << 20  # characters of one rendered template
+_LOOP_LIMIT = 1_000_000  # what all calls of range in one template may come to
+_BITS_LIMIT = 1 << 14  # of a power
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,49 @@ class RenderedLine:
     line: int
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, that also bounds what a single operator can make."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "*":
+            for text, times in ((left, right), (right, left)):
+                if isinstance(text, Sized) and isinstance(times, int):
+                    _bound(len(text) * times, _SIZE_LIMIT)
+        elif isinstance(left, int) and isinstance(right, int):
+            _bound(left.bit_length() * right, _BITS_LIMIT)
+        return super().call_binop(context, operator, left, right)
+
+
+def _bound(size: int, limit: int) -> None:
+    if size > limit:
+        raise SecurityError("the result is far too large")
+
+
+def _bounded_range() -> Callable[..., range]:
+    total = 0
+
+    def bounded(*args: int) -> range:
+        nonlocal total
+        made = safe_range(*args)
+        total += len(made)
+        _bound(total, _LOOP_LIMIT)
+        return made
+
+    return bounded
+
+
+def _without_marks(value: Any) -> Any:
+    if isinstance(value, str) and _RESERVED.search(value):
+        raise SecurityError("a value holds control characters")
+    return value
+
+
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(
+def _environment() -> _Environment:
+    return _Environment(
+        finalize=_without_marks,
         undefined=StrictUndefined,
         block_start_string="{% ",
         block_end_string="%}",
@@ -117,7 +160,7 @@ def render_value(source: str, values: Mapping[str, Any], where: Location) -> str
 def _rendered(source: str, values: Mapping[str, Any]) -> str:
     pieces: list[str] = []
     size = 0
-    for piece in _environment().from_string(source).generate(dict(values)):
+    for piece in _environment().from_string(source).generate({"range": _bounded_range(), **values}):
         size += len(piece)
         if size > 2 * _SIZE_LIMIT:
             raise SecurityError("the result is far too large")

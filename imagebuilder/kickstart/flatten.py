@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from imagebuilder.errors import InputError, Location
 _FILE_LIMIT = 10 << 20  # bytes of one fragment
 _TOTAL_LIMIT = 32 << 20  # characters of all lines together
 _DEPTH_LIMIT = 64  # fragments that include one another
+_COUNT_LIMIT = 10_000  # %include lines that are followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ def flatten(
     """
     lines: list[Line] = []
     size = 0
+    counter = count(1)
     for name, where in names:
         fragment = _find(name, folders, None, where)
-        for line in _lines(fragment, folders, values, (fragment.path,)):
+        for line in _lines(fragment, folders, values, (fragment.path,), counter):
             lines.append(line)
             size += len(line.text) + 1
             if size > _TOTAL_LIMIT:
@@ -66,6 +69,7 @@ def _lines(
     folders: Sequence[Path],
     values: Mapping[str, Any],
     stack: tuple[Path, ...],
+    counter: Iterator[int],
 ) -> Iterator[Line]:
     for rendered in template.render(_read(fragment), values, fragment.shown_as):
         where = Location(file=fragment.shown_as, line=rendered.line)
@@ -77,7 +81,13 @@ def _lines(
         if found.path in stack or len(stack) >= _DEPTH_LIMIT:
             circle = " → ".join(path.name for path in (*stack, found.path))
             raise InputError(f"fragments include each other in a circle: {circle}", where=where)
-        yield from _lines(found, folders, values, (*stack, found.path))
+        if next(counter) > _COUNT_LIMIT:
+            raise InputError(
+                f"more than {_COUNT_LIMIT} fragments are included",
+                where=where,
+                fix="look for an %include that repeats",
+            )
+        yield from _lines(found, folders, values, (*stack, found.path), counter)
 
 
 def _included(text: str, where: Location) -> str | None:

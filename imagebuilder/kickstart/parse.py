@@ -20,7 +20,7 @@ from pykickstart.constants import (
     KS_SCRIPT_TRACEBACK,
 )
 from pykickstart.errors import KickstartError
-from pykickstart.parser import KickstartParser
+from pykickstart.parser import KickstartParser, PutBackIterator
 from pykickstart.version import makeVersion
 
 from imagebuilder.errors import InputError, Location, joined
@@ -52,6 +52,15 @@ class _Parser(KickstartParser):  # type: ignore[misc]
         self.found: list[tuple[int, list[str], Any]] = []
         self.errors: list[tuple[int | None, str]] = []
 
+    def read(self, lines: tuple[Line, ...]) -> None:
+        """Read lines as :class:`Line` has them.
+
+        pykickstart's own reader also cuts where a form feed or U+2028 stands: its numbers would
+        not be ours.
+        """
+        self._reset()
+        self._stateMachine(PutBackIterator([*(f"{line.text}\n" for line in lines), ""]))
+
     def handleCommand(self, lineno: int, args: list[str]) -> Any:  # noqa: N802
         data = super().handleCommand(lineno, args)
         # Commands that can be given once share one object, which holds the last line's values:
@@ -81,7 +90,6 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
     Raises:
         InputError: with the fragment's file and line of everything that is wrong.
     """
-    text = "".join(f"{line.text}\n" for line in lines)
 
     def where(number: int | None) -> Location:
         if number is None or not 0 < number <= len(lines):
@@ -92,7 +100,7 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
         warnings.simplefilter("always")
         parser = _Parser(makeVersion(version))
         try:
-            parser.readKickstartFromString(text)
+            parser.read(lines)
         except KickstartError as error:
             parser.errors.append((error.lineno, _message(error)))
         except (ValueError, IndexError) as error:  # from shlex: an open quote; an empty word

@@ -18,7 +18,7 @@ from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
 from imagebuilder.engines.direct import fate, index, initrd, packages, rootfs
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
 from imagebuilder.engines.direct.sources import find_sources, host_proxies
-from imagebuilder.errors import HostError, ImageBuilderError, InputError, StepError
+from imagebuilder.errors import HostError, ImageBuilderError, InputError, Location, StepError
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.progress import Event
 
@@ -49,6 +49,7 @@ class DirectEngine:
         resolved, kickstart = request.resolved, request.kickstart
         opened = self._index(request)
         versions = index.resolve(opened, kickstart, request.reporter)
+        packages.check_names(versions, _where_packages(kickstart))
         engine = Input.of("engine", f"direct {_REVISION}", "the direct engine")
         return (
             StepSpec(
@@ -167,6 +168,12 @@ class DirectEngine:
             project=resolved.project.root,
             image=resolved.recipe.image,
         )
+
+
+def _where_packages(kickstart: Kickstart) -> Location | None:
+    """Return the last %packages section: the place to mend a choice of packages."""
+    sections = [each.where for each in kickstart.sections if each.name == "%packages"]
+    return sections[-1] if sections else None
 
 
 def _command_inputs(kickstart: Kickstart) -> tuple[Input, ...]:

@@ -79,8 +79,8 @@ def _rules(tree: Tree, command: Command) -> list[str]:
         rules.append(f'iifname "{name}" accept')
     for port in [*(_service(tree, name, command) for name in data.services), *data.ports]:
         found = _PORT.match(port)
-        if not found or not all(
-            0 < int(number) < 65536 for number in (found["first"], found["last"] or "1")
+        if not found or not (
+            0 < int(found["first"]) <= int(found["last"] or found["first"]) < 65536
         ):
             raise StepError(
                 f"firewall: {port!r} is no port",

@@ -295,7 +295,9 @@ def _simulate(
 
 def _missing(stderr: str) -> list[str]:
     found = (_UNKNOWN.match(line) for line in stderr.splitlines())
-    return [next(name for name in each.groups() if name) for each in found if each]
+    # Of one with a dot apt also says that no pattern of that name was found.
+    names = [next(name for name in each.groups() if name) for each in found if each]
+    return list(dict.fromkeys(names))
 
 
 def _known(index: Index, names: Sequence[str], reporter: Reporter) -> tuple[str, ...]:

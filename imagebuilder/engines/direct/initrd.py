@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from imagebuilder import command
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Reporter
@@ -74,18 +75,22 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> None:
         release,
     ]
     reporter.cancel.check()
-    result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000)
-    # dracut goes on without a module that it cannot install, and ends with success.
+    result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000, may_mknod=False, check=False)
+    # dracut ends with success or not when it leaves out a module: what it says is what counts.
     said = result.stdout + result.stderr
     for name in ("livenet", "dmsquash-live"):
         if f"Including module: {name} ***" not in said:
-            lines = [line for line in said.splitlines() if name in line]
+            lines = [line for line in said.splitlines() if f"'{name}'" in line]
+            if result.returncode and not lines:
+                break  # it failed for another reason
             raise StepError(
                 f"the initrd would not find its root: dracut left out its module {name}",
                 excerpt="\n".join(lines[-10:]),
                 log=tree.log,
-                fix="the lines above say which program the module misses; add its package",
+                fix="see in the log which program the module misses, and add its package",
             )
+    if result.returncode:
+        raise command.failure(result, what="dracut", log=tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into / "initrd.img")
     tree.remove(_OUTPUT)
     shutil.copyfile(tree.path(f"/boot/vmlinuz-{release}"), into / "vmlinuz")

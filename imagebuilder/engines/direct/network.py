@@ -32,7 +32,7 @@ def configure(tree: Tree, commands: tuple[Command, ...]) -> None:
     Raises:
         StepError: a value is not what it should be; with the command's file and line.
     """
-    connections: list[tuple[str, str]] = []
+    connections: list[Command] = []
     for command in commands:
         data = command.data
         if data.hostname:
@@ -40,9 +40,7 @@ def configure(tree: Tree, commands: tuple[Command, ...]) -> None:
                 raise _Value(command).refuse(f"{data.hostname!r} is no host name")
             tree.write("/etc/hostname", f"{data.hostname}\n")
         if data.device or "--bootproto" in command.options or "--ip" in command.options:
-            name = re.sub(r"[^A-Za-z0-9.-]", "-", data.device or "link")
-            number = 50 + len(connections)
-            connections.append((f"{number}-kickstart-{name}.network", network_file(command)))
+            connections.append(command)
     if not connections:
         return
     if not tree.exists("/usr/lib/systemd/system/systemd-networkd.service") and not tree.exists(
@@ -53,8 +51,13 @@ def configure(tree: Tree, commands: tuple[Command, ...]) -> None:
             where=commands[0].where,
             fix="add the package that brings it to %packages",
         )
-    for file, text in connections:
-        tree.write(f"/etc/systemd/network/{file}", text)
+    # The first file that matches an interface holds: a line that names it comes before one that
+    # means several, and of either sort a later line before an earlier.
+    connections.sort(key=lambda each: (not _is_general(each), connections.index(each)))
+    for n, command in enumerate(reversed(connections)):
+        name = re.sub(r"[^A-Za-z0-9.-]", "-", command.data.device or "link")
+        text = network_file(command)
+        tree.write(f"/etc/systemd/network/{50 + n}-kickstart-{name}.network", text)
     tree.run(["systemctl", "enable", "systemd-networkd.service"], what="enabling networkd")
 
 
@@ -66,6 +69,7 @@ def network_file(command: Command) -> str:
     """
     data, value = command.data, _Value(command)
     match = _match(data.device or "link", value)
+    _check(data, value)
     network: list[str] = []
     addresses: list[str] = []
     v4, v6 = not data.noipv4, not data.noipv6
@@ -92,7 +96,7 @@ def network_file(command: Command) -> str:
         for server in (data.nameserver or "").split(",")
         if server.strip()
     ]
-    link = [f"MTUBytes={int(data.mtu)}"] if str(data.mtu or "").isdigit() else []
+    link = [f"MTUBytes={int(data.mtu)}"] if data.mtu else []
     # The live root's own connection was made by the initrd: taking it over must not drop it.
     return "\n".join(
         [
@@ -107,6 +111,21 @@ def network_file(command: Command) -> str:
             "",
         ]
     )
+
+
+def _check(data: Any, value: _Value) -> None:
+    if data.bootProto in ("ibft", "query"):
+        raise value.refuse(f"--bootproto={data.bootProto} is not honoured", "say static or dhcp")
+    for option, given in (("ip", data.ip), ("netmask", data.netmask), ("gateway", data.gateway)):
+        if given and data.bootProto != "static":
+            raise value.refuse(f"--{option} needs --bootproto=static")
+    if data.mtu and not str(data.mtu).isdecimal():
+        raise value.refuse(f"--mtu={data.mtu} is no number")
+
+
+def _is_general(command: Command) -> bool:
+    device = command.data.device or "link"
+    return device == "link" or any(sign in device for sign in "*?")
 
 
 def _match(device: str, value: _Value) -> str:

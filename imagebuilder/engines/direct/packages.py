@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from imagebuilder import command
 from imagebuilder.engines.direct.job import Job
 from imagebuilder.engines.direct.seal import clamp_times
 from imagebuilder.engines.direct.tree import Tree
-from imagebuilder.errors import StepError
+from imagebuilder.errors import InputError, Location, StepError
 from imagebuilder.image import Package, PackageList
 from imagebuilder.progress import Reporter
 
@@ -145,39 +145,63 @@ def listed(tree: Tree) -> PackageList:
     )
 
 
-def check_live_boot(tree: Tree) -> None:
+# What a tree needs to boot over the network: what it is without it, a pattern of the files that
+# show that it is there, and the package that has them, or patterns of other names for it.
+_NEEDED = (
+    ("a kernel", "boot/vmlinuz-*", "linux-image-amd64", r"linux-image-.+"),
+    ("dracut", "usr/bin/dracut", "dracut-core", r"dracut.*"),
+    (
+        "a root from the network (dracut's modules livenet and dmsquash-live)",
+        "usr/lib/dracut/modules.d/*dmsquash-live",
+        "dracut-live",
+        r"dracut.*live.*",
+    ),
+    ("curl, with which livenet fetches the root", "usr/bin/curl", "curl", "curl"),
+    (
+        "a network before the root is there (dracut's module network)",
+        "usr/lib/dracut/modules.d/*network",
+        "dracut-network",
+        r"dracut.*network.*",
+    ),
+)
+
+
+def check_names(names: Iterable[str], where: Location | None) -> None:
+    """Refuse a choice of packages that could not boot over the network, before all work.
+
+    Args:
+        names: all packages that would be installed.
+        where: the place that chose them.
+
+    Raises:
+        InputError: naming the packages that are missing.
+    """
+    there = list(names)
+    missing = [
+        (what, package)
+        for what, _, package, pattern in _NEEDED
+        if not any(re.fullmatch(pattern, name) for name in there)
+    ]
+    if missing:
+        raise InputError(_cannot_boot(missing), where=where, fix=_add(missing))
+
+
+def check_tree(tree: Tree) -> None:
     """Refuse a tree that could not boot over the network, before more work is put into it.
 
     Raises:
-        StepError: naming the package that is missing.
+        StepError: naming the packages that are missing.
     """
-    missing: Sequence[tuple[str, str]] = [
-        (what, package)
-        for what, package, there in (
-            ("no kernel", "linux-image-amd64", bool(tree.glob("boot/vmlinuz-*"))),
-            ("no dracut", "dracut-core", tree.exists("/usr/bin/dracut")),
-            (
-                "no live root: dracut has no module dmsquash-live",
-                "dracut-live",
-                bool(tree.glob("usr/lib/dracut/modules.d/*dmsquash-live")),
-            ),
-            (
-                "no root over the network: dracut has no module livenet",
-                "dracut-live",
-                bool(tree.glob("usr/lib/dracut/modules.d/*livenet")),
-            ),
-            (
-                "no network before the root is there: dracut has no module network",
-                "dracut-network",
-                bool(tree.glob("usr/lib/dracut/modules.d/*network")),
-            ),
-        )
-        if not there
-    ]
+    missing = [(what, package) for what, pattern, package, _ in _NEEDED if not tree.glob(pattern)]
     if missing:
-        packages = " ".join(dict.fromkeys(package for _, package in missing))
-        raise StepError(
-            "the image could not boot over the network: it has "
-            + "; it has ".join(what for what, _ in missing),
-            fix=f"add to %packages: {packages}",
-        )
+        raise StepError(_cannot_boot(missing), fix=_add(missing))
+
+
+def _cannot_boot(missing: Sequence[tuple[str, str]]) -> str:
+    return "the image could not boot over the network: it lacks " + ", and ".join(
+        what for what, _ in missing
+    )
+
+
+def _add(missing: Sequence[tuple[str, str]]) -> str:
+    return f"add to %packages: {' '.join(package for _, package in missing)}"

@@ -66,7 +66,7 @@ def seal(tree: Tree, *, has_hostname: bool) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    for folder, _, names in os.walk(tree.root / "var/log"):
+    for folder, _, names in os.walk(tree.path("/var/log/all").parent):
         for name in names:
             (Path(folder) / name).unlink()
     # An empty machine-id is made at boot and does not count as a first boot (machine-id(5)),
@@ -80,6 +80,9 @@ def seal(tree: Tree, *, has_hostname: bool) -> None:
     for path in tree.glob("etc/apt/sources.list*") + tree.glob("etc/apt/sources.list.d/*"):
         if path.is_file() and not path.is_symlink():
             path.write_text(redact(path.read_text()))
+    for name in ("dev", "proc", "run", "sys", "tmp"):  # what is mounted there hides them anyway
+        (tree.root / name).mkdir(exist_ok=True)
+        os.utime(tree.root / name, (tree.epoch, tree.epoch))
     clamp_times(tree.root, tree.epoch)
 
 

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from imagebuilder import command, sandbox
@@ -51,15 +52,27 @@ class Tree:
 
     def exists(self, inside: str) -> bool:
         """Return whether a path is there (a dangling link is not)."""
-        path = self.path(inside)
-        if path.is_symlink():
-            target = path.readlink()
-            return self.exists(str(Path(inside).parent / target))
-        return path.exists()
+        for _ in range(_LINK_LIMIT):
+            try:
+                path = self.path(inside)
+            except OSError:  # links that lead in a circle
+                return False
+            if not path.is_symlink():
+                return path.exists()
+            inside = str(Path(inside).parent / path.readlink())
+        return False
 
     def glob(self, pattern: str) -> list[Path]:
-        """Return the host's paths of what matches a pattern that is relative to the root."""
-        return sorted(self.root.glob(pattern))
+        """Return the host's paths of what matches a pattern that is relative to the root.
+
+        Only its last part can be a pattern; links before it are followed inside the tree.
+        """
+        folder, _, name = pattern.rpartition("/")
+        try:
+            found = list(self.path(f"{folder}/{name}").parent.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(each for each in found if fnmatchcase(each.name, name))
 
     def read(self, inside: str) -> str:
         """Return the text of a file, or "" if there is none."""
@@ -106,14 +119,16 @@ class Tree:
         fix: str = "",
         env: Mapping[str, str] | None = None,
         keep: int = 400,
+        may_mknod: bool = True,
     ) -> Result:
         """Run a program of the image, in the image.
 
         Raises:
             StepError: it failed.
         """
+        inside = sandbox.in_chroot(self.root, argv)
         return command.run(
-            sandbox.in_chroot(self.root, argv),
+            inside if may_mknod else sandbox.without_mknod(inside),
             what=what,
             timeout=timeout,
             stdin=stdin.encode() if stdin is not None else None,

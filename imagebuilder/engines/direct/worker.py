@@ -60,7 +60,7 @@ def work(job: Job, reporter: Reporter) -> Outcome:
         with clock.step(packages.STEP, f"installing {job.package_count} packages"):
             packages.install(job, job.layer / "tree", logs / "packages.log", reporter)
     tree = Tree(root=_overlay(job), log=logs / "configure.log", epoch=job.epoch)
-    packages.check_live_boot(tree)
+    packages.check_tree(tree)
     release = initrd.kernel_release(tree)
     with clock.step("configure", "applying the kickstart's commands and scripts"):
         notes = _configure(tree, kickstart, job, reporter)

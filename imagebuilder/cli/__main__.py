@@ -1,0 +1,5 @@
+"""``python -m imagebuilder.cli``."""
+
+from imagebuilder.cli.main import entry
+
+entry()

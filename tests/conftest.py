@@ -1,0 +1,89 @@
+"""What all tests share.  Expensive artefacts are made once for a run, by real builds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import imagebuilder
+from imagebuilder import tools
+
+ROOT = Path(__file__).resolve().parent.parent
+NEEDED = tuple(tools.PACKAGES)
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give slow tests the time that they need, and run them after the quick ones."""
+    for item in items:
+        if "slow" in item.keywords and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1500))
+    items.sort(key=lambda item: "slow" in item.keywords)
+
+
+@pytest.fixture(scope="session")
+def host_tools() -> None:
+    """See that the host has what real builds need: in CI a missing tool is a failure."""
+    missing = tools.missing(NEEDED)
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"missing: {', '.join(missing)}; run ci/setup")
+    if missing:
+        pytest.skip(f"missing: {', '.join(missing)}; run ci/setup")
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache that starts empty and is shared by the slow tests of this run."""
+    folder = tmp_path_factory.mktemp("cache")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the recipes and kickstarts of this repository into a folder."""
+    for name in ("recipes", "kickstarts"):
+        shutil.copytree(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_project(tmp_path_factory: pytest.TempPathFactory) -> imagebuilder.Project:
+    """A project with this repository's recipes."""
+    return imagebuilder.Project.open(copy_project(tmp_path_factory.mktemp("project")))
+
+
+@pytest.fixture(scope="session")
+def base_image(
+    host_tools: None, base_project: imagebuilder.Project, cache_dir: Path
+) -> imagebuilder.Image:
+    """The image of ``base``, built for real."""
+    return imagebuilder.build_image(
+        base_project, "base", imagebuilder.Options.make(cache_dir=cache_dir)
+    )
+
+
+@pytest.fixture
+def cli(cache_dir: Path) -> Cli:
+    """Run the command as a user does: a process of its own."""
+
+    def run(
+        *args: str, cwd: Path, timeout: float = 900, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "imagebuilder.cli", *args],
+            cwd=cwd,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            env={**os.environ, "IMAGEBUILDER_CACHE": str(cache_dir), **(env or {})},
+        )
+
+    return run

@@ -1,0 +1,89 @@
+"""An ordinary user with subordinate ids builds the same bytes as root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import copy_project
+
+import imagebuilder
+
+pytestmark = pytest.mark.slow
+
+UID = 54321
+
+
+def readable_python() -> str:
+    """Return a Python of this version that every user can run."""
+    for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        result = subprocess.run(
+            ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", python, "-c", ""],
+            check=False,
+            capture_output=True,
+        )
+        if result.returncode == 0:
+            return python
+    pytest.fail("no Python of this version can be run by ordinary users")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user is played by root")
+def test_ordinary_user_builds_the_same_bytes(base_image: imagebuilder.Image) -> None:
+    home = Path("/var/tmp") / f"imagebuilder-test-{os.getpid()}"
+    home.mkdir(mode=0o755)
+    try:
+        _build_as_user(base_image, home)
+    finally:
+        # Files of subordinate ids are root's to remove here.
+        shutil.rmtree(home)
+
+
+def _build_as_user(base_image: imagebuilder.Image, home: Path) -> None:
+    copy_project(home)
+    library = home / "lib"
+    site = Path(imagebuilder.__file__).parent.parent
+    shutil.copytree(site / "imagebuilder", library / "imagebuilder")
+    for path in Path(sys.prefix).glob("lib/python*/site-packages"):
+        shutil.copytree(path, library, dirs_exist_ok=True, symlinks=True)
+    for path in (home, *home.rglob("*")):
+        os.chown(path, UID, UID, follow_symlinks=False)
+    for name, text in (
+        ("passwd", f"tester:x:{UID}:{UID}::{home}:/bin/sh\n"),
+        ("group", f"tester:x:{UID}:\n"),
+        ("subuid", "tester:600000:65536\n"),
+        ("subgid", "tester:600000:65536\n"),
+    ):
+        there = Path("/etc") / name
+        (home / name).write_text((there.read_text() if there.exists() else "") + text)
+    # The user is known in a mount namespace of this test only.  subuid and subgid may not exist.
+    script = """
+set -e
+for name in passwd group subuid subgid; do
+    if [ -e /etc/$name ]; then mount --bind "$1/$name" /etc/$name; else made=1; fi
+done
+test -z "$made" || { mkdir "$1/etc" && cp -a /etc/. "$1/etc" && cp "$1/subuid" "$1/subgid" \
+"$1/etc" && cp "$1/passwd" "$1/group" "$1/etc" && mount --bind "$1/etc" /etc; }
+cd "$1"
+exec setpriv --reuid="$2" --regid="$2" --clear-groups env -i PATH="$PATH" HOME="$1" \
+PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build base
+"""
+    result = subprocess.run(
+        [
+            *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"),
+            *(str(home), str(UID), readable_python()),
+        ],
+        text=True,
+        capture_output=True,
+        timeout=900,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    image = imagebuilder.Image.open(home / "build/base/latest")
+    image.verify()
+    assert image.id == base_image.id
+    assert image.facts.artefacts == base_image.facts.artefacts
+    assert image.path.stat().st_uid == UID

@@ -1,0 +1,168 @@
+"""Real images booted in real virtual machines: four boots, most of them short."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.checks import (
+    Check,
+    CommandCheck,
+    FileCheck,
+    NoFailedUnitsCheck,
+    PortCheck,
+    UnitCheck,
+)
+from imagebuilder.image import FACTS, INITRD, ROOTFS, Image, measure
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.sandbox import wait_until_gone
+from imagebuilder.smoke import (
+    SmokeReport,
+    report_error,
+    report_text,
+    smoke_test,
+    why_not_up_to_date,
+)
+from imagebuilder.smoke.cpio import Entry, archive
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+
+OPTIONS = SmokeOptions()
+GOOD: list[Check] = [
+    CommandCheck(
+        command="systemctl is-system-running || true", matches="running|degraded|starting"
+    ),
+    CommandCheck(
+        command="printf '%s\\n' \"it's $((1 + 1))\"; exit 3", status=3, matches="^it's 2$"
+    ),
+    FileCheck(file="/etc/passwd", mode="0644", owner="root:root", contains="^root:"),
+    FileCheck(file="/etc/no such file", exists=False),
+    UnitCheck(unit="multi-user.target"),
+    NoFailedUnitsCheck(no_failed_units=True),
+]
+BAD: list[Check] = [UnitCheck(unit="nope.service"), PortCheck(port=9, timeout=1)]
+
+
+def variant(image: Image, folder: Path, changed: Mapping[str, bytes]) -> Image:
+    """Return an image like this one, but with other bytes in some artefacts."""
+    folder.mkdir()
+    for each in image.facts.artefacts:
+        if each.name in changed:
+            (folder / each.name).write_bytes(changed[each.name])
+        else:
+            (folder / each.name).symlink_to(image.path / each.name)
+    artefacts = tuple(measure(folder / each.name) for each in image.facts.artefacts)
+    facts = image.facts.model_copy(update={"artefacts": artefacts})
+    (folder / FACTS).write_text(facts.model_dump_json())
+    return Image.open(folder)
+
+
+def smoke(image: Image, checks: list[Check], cache: Path) -> SmokeReport:
+    report = smoke_test(image, checks, OPTIONS, cache_dir=cache)
+    print(report_text(report))
+    return report
+
+
+def test_a_good_image_comes_up_and_a_failing_check_is_named(
+    base_image: Image, tmp_path: Path
+) -> None:
+    image = variant(base_image, tmp_path / "image", {})
+    report = smoke(image, GOOD + BAD, tmp_path / "cache")
+    assert report.failure is None
+    assert [check.outcome for check in report.checks] == ["passed"] * len(GOOD) + ["failed"] * 2
+    assert report.boot_path == "pxe-bios"
+    assert report.accelerator
+    assert report.accelerator.why
+    assert report.kernel == image.facts.kernel_release
+    assert report.seconds_to_multi_user
+    assert 1 < report.seconds_to_multi_user < report.stages["multi-user.target"]
+    assert list(report.stages) == [
+        "boot script fetched",
+        "kernel fetched",
+        "initrd fetched",
+        "kernel started",
+        "rootfs fetched",
+        "systemd of the image started",
+        "multi-user.target",
+        "checks done",
+    ]
+    assert not [finding for finding in report.console_findings if finding.severity == "fatal"]
+    error = report_error(report, image)
+    assert error.exit_status == 3
+    assert "nope.service" in error.what
+    assert "there is no such unit" in error.excerpt
+    assert "failed" in why_not_up_to_date(image, GOOD + BAD, OPTIONS)
+    image.verify()
+
+
+def test_an_initrd_without_the_live_modules_is_explained(base_image: Image, tmp_path: Path) -> None:
+    initrd = base_image.initrd.read_bytes()
+    gone = [
+        Entry(path=f"{folder}/lib/dracut/hooks/cmdline/{name}.sh", content=b":\n")
+        for folder in ("usr", "var")
+        for name in ("29-parse-livenet", "30-parse-dmsquash-live")
+    ]
+    changed = initrd + bytes(-len(initrd) % 512) + archive(gone)
+    image = variant(base_image, tmp_path / "image", {INITRD: changed})
+    report = smoke(image, GOOD, tmp_path / "cache")
+    assert report.failure
+    assert "cannot boot a live image" in report.failure.what
+    assert "dracut-live" in report.failure.fix
+    assert report.seconds < 200
+
+
+def test_a_rootfs_that_was_cut_short_is_explained(base_image: Image, tmp_path: Path) -> None:
+    half = base_image.rootfs.read_bytes()[: base_image.rootfs.stat().st_size // 2]
+    image = variant(base_image, tmp_path / "image", {ROOTFS: half})
+    report = smoke(image, GOOD, tmp_path / "cache")
+    assert report.failure
+    assert "root file system cannot be" in report.failure.what
+    assert "rootfs fetched" in report.stages
+    assert report.seconds < 300
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from imagebuilder.image import Image
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke import smoke_test
+image, cache = map(Path, sys.argv[1:])
+smoke_test(Image.open(image), [], SmokeOptions(), accel="tcg", cache_dir=cache)
+"""
+
+
+def test_a_kill_leaves_no_machine(base_image: Image, tmp_path: Path) -> None:
+    image = variant(base_image, tmp_path / "image", {})
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    argv = [sys.executable, "-c", PROGRAM, str(image.path), str(tmp_path / "cache")]
+    with subprocess.Popen(argv, env=env) as process:
+        deadline = time.monotonic() + 60
+        while not (pids := processes_with(str(tmp_path))) - {process.pid}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(6)  # into the boot: files are under way
+        pids |= processes_with(str(tmp_path))
+        process.send_signal(signal.SIGKILL)
+    for pid in pids - {process.pid}:
+        assert wait_until_gone(pid, timeout=5)
+    assert not processes_with(str(tmp_path))
+
+
+def processes_with(text: str) -> set[int]:
+    """Return the processes whose command line has a text in it."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in path.read_bytes().decode(errors="replace"):
+                found.add(int(path.parent.name))
+        except OSError:
+            pass  # it ended meanwhile
+    return found - {os.getpid()}
