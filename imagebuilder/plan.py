@@ -127,7 +127,7 @@ def make_plan(
         refresh=refresh,
     )
     notes = (*request.kickstart.warnings, *engine.check(request))
-    args = tuple(dict.fromkeys((*resolved.recipe.kernel.args, *request.kickstart.kernel_args)))
+    args = tuple(dict.fromkeys((*request.kickstart.kernel_args, *resolved.recipe.kernel.args)))
     specs = (
         *engine.steps(request),
         StepSpec(

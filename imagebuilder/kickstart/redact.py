@@ -7,27 +7,56 @@ import re
 from imagebuilder.command import redact
 
 HIDDEN = "********"
-_PASSWORD_OPTION = re.compile(
-    r"(--(?:password|passphrase|biospassword|escrowpw|activationkey|activation-key|wpakey|wepkey)"
-    r"(?:=|\s+))(\"[^\"]*\"|'[^']*'|\S+)"
+
+# Options whose values are secret.  pykickstart takes any beginning of a name that fits one alone.
+_SECRET = (
+    "activation-key",
+    "activationkey",
+    "backuppassphrase",
+    "biospassword",
+    "escrowpw",
+    "md5pass",
+    "one-time-password",
+    "passphrase",
+    "password",
+    "reverse-password",
+    "wepkey",
+    "wpakey",
 )
-_POSITIONAL = re.compile(r"^\s*(?:rootpw|sshpw)\b")
-_WORD = re.compile(r"\s+(\"[^\"]*\"|'[^']*'|\S+)")
+_SECRET_OPTION = re.compile(rf"(--(?:{'|'.join(_SECRET)})(?:=|\s+))(\"[^\"]*\"|'[^']*'|\S+)")
+# A word as a shell reads it: quoted and plain parts side by side.  An open quote is a plain sign.
+_WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|\S)+""")
+_QUOTING = re.compile(r"""["'\\]""")
 
 
 def redacted_line(text: str) -> str:
     """Return a kickstart line without passwords, their hashes, and credentials in URLs."""
-    text = redact(_PASSWORD_OPTION.sub(rf"\1{HIDDEN}", text))
-    if not _POSITIONAL.match(text):
-        return text
-    command, rest = text[: _end_of_word(text)], text[_end_of_word(text) :]
+    command = ""
+    made: list[str] = []
+    last = 0
+    is_secret = only_secrets = False
+    for found in _WORD.finditer(text):
+        made.append(text[last : found.start()])
+        last = found.end()
+        word = _QUOTING.sub("", found.group())
+        shown = found.group()
+        option, equals, _ = word.partition("=")
+        if not command:
+            command = word
+        elif is_secret or only_secrets:
+            shown, is_secret = HIDDEN, False
+        elif word == "--":
+            only_secrets = command in ("rootpw", "sshpw")
+        elif _is_secret(option):
+            is_secret = not equals
+            shown = f"{option}={HIDDEN}" if equals else shown
+        elif command in ("rootpw", "sshpw") and not word.startswith("-"):
+            shown = HIDDEN
+        made.append(shown)
+    # The lines of a script have such options inside of quoted words, too.
+    return redact(_SECRET_OPTION.sub(rf"\1{HIDDEN}", "".join(made) + text[last:]))
 
-    def hide(found: re.Match[str]) -> str:
-        return found.group() if found[1].startswith("-") else f" {HIDDEN}"
 
-    return command + _WORD.sub(hide, rest)
-
-
-def _end_of_word(text: str) -> int:
-    found = re.match(r"\s*\S+", text)
-    return found.end() if found else 0
+def _is_secret(option: str) -> bool:
+    name = option.removeprefix("--")
+    return bool(name) and name != option and any(each.startswith(name) for each in _SECRET)

@@ -200,7 +200,9 @@ def test_commands_are_applied(everything: imagebuilder.Image) -> None:
     assert shadow["alice"].startswith("$y$")
     assert paths["/home/alice/.ssh/authorized_keys"].startswith("-rw------- 4300/4300")
     assert lines("/etc/hostname") == ["testhost"]
-    network = content(everything, "/etc/systemd/network/51-kickstart-eth7.network")
+    # The file of the named interface comes before that of base, which matches them all.
+    network = content(everything, "/etc/systemd/network/50-kickstart-eth7.network")
+    assert "Type=ether" in content(everything, "/etc/systemd/network/51-kickstart-link.network")
     assert "Name=eth7" in network
     assert "Address=192.0.2.7/24" in network
     rules = content(everything, "/etc/nftables.conf")

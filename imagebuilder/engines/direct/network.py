@@ -53,7 +53,7 @@ def configure(tree: Tree, commands: tuple[Command, ...]) -> None:
         )
     # The first file that matches an interface holds: a line that names it comes before one that
     # means several, and of either sort a later line before an earlier.
-    connections.sort(key=lambda each: (not _is_general(each), connections.index(each)))
+    connections.sort(key=lambda each: not _is_general(each))
     for n, command in enumerate(reversed(connections)):
         name = re.sub(r"[^A-Za-z0-9.-]", "-", command.data.device or "link")
         text = network_file(command)

@@ -1,0 +1,19 @@
+"""Smoke tests: an image is booted in a virtual machine and looked at from inside."""
+
+from imagebuilder.smoke.report import (
+    SmokeReport,
+    load_report,
+    report_error,
+    report_text,
+    why_not_up_to_date,
+)
+from imagebuilder.smoke.testing import smoke_test
+
+__all__ = [
+    "SmokeReport",
+    "load_report",
+    "report_error",
+    "report_text",
+    "smoke_test",
+    "why_not_up_to_date",
+]

@@ -1,0 +1,113 @@
+"""The guest's serial console: kept with times, and searched for trouble while it comes in."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from imagebuilder.smoke.badness import Badness, match
+from imagebuilder.smoke.report import ConsoleFinding
+
+_LOG_LIMIT = 16 << 20  # bytes of console that are kept
+_FINDINGS_LIMIT = 50
+_LINE_LIMIT = 1000  # characters of a line that are looked at
+_TAIL_LINES = 400
+
+# Control sequences: CSI, what is left of one that systemd cut in two, OSC, character sets, and
+# single escapes (ECMA-48).
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~…]|\[0(?:;1)?(?:;3\d)?m|"
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()#][0-9A-Za-z]|\x1b."
+)
+
+
+def plain(line: str) -> Iterator[str]:
+    """Give the lines that a reader would have seen: no control characters, no empty lines."""
+    for part in _ESCAPES.sub("", line).split("\r"):
+        text = "".join(sign if sign.isprintable() else " " for sign in part).strip()
+        if text:
+            yield text
+
+
+class Console:
+    """Takes the console's lines as they come.
+
+    Args:
+        log: where they are kept, each with the seconds since power-on.
+        clock: says how many these are now.
+    """
+
+    def __init__(self, log: Path, clock: Callable[[], float]) -> None:
+        self._path = log
+        self._clock = clock
+        self._file: IO[str] | None = None
+        self._room = _LOG_LIMIT
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.findings: list[ConsoleFinding] = []
+        self.fatal: ConsoleFinding | None = None
+        self.kernel_started: float | None = None
+        self.last_line = 0.0
+
+    def __enter__(self) -> Console:
+        self._file = self._path.open("w", encoding="utf-8", errors="replace")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def take(self, raw: str) -> None:
+        """Take a line as the serial port gave it."""
+        for line in plain(raw):
+            self._take(line)
+
+    def _take(self, line: str) -> None:
+        now = self.last_line = self._clock()
+        self._tail.append(line)
+        if self._file and self._room > 0:
+            self._room -= len(line)
+            self._file.write(f"{now:8.2f}  {line}\n")
+            if self._room <= 0:
+                self._file.write("[the rest of the console was not kept]\n")
+            self._file.flush()
+        if self.kernel_started is None and "Linux version " in line:
+            self.kernel_started = now
+        found = match(line[:_LINE_LIMIT])
+        if found:
+            self._note(line[:_LINE_LIMIT], *found)
+
+    def _note(self, line: str, badness: Badness, meaning: str) -> None:
+        known = any(each.meaning == meaning for each in self.findings)
+        if known or (len(self.findings) >= _FINDINGS_LIMIT and badness.severity == "warn"):
+            return
+        finding = ConsoleFinding(
+            line=line,
+            meaning=meaning,
+            severity=badness.severity,
+            seconds=round(self.last_line, 1),
+            fix=badness.fix,
+        )
+        self.findings.append(finding)
+        if badness.severity == "fatal" and self.fatal is None:
+            self.fatal = finding
+
+    @property
+    def flooded(self) -> bool:
+        """Whether the guest wrote more than anybody will keep or read."""
+        return self._room <= 0
+
+    def has(self, text: str) -> bool:
+        """Whether one of the last lines has the text in it."""
+        return any(text in line for line in self._tail)
+
+    def excerpt(self, lines: int = 15) -> str:
+        """Return the lines around the one that ended the boot, or the last ones."""
+        tail = list(self._tail)
+        end = len(tail)
+        if self.fatal:
+            at = (n for n, line in enumerate(tail) if line.startswith(self.fatal.line))
+            end = min(next(at, end) + lines // 3, end)
+        return "\n".join(tail[max(0, end - lines) : end])

@@ -1,0 +1,198 @@
+"""What is put into the guest to look at it from inside, and what it says.
+
+A second initramfs archive carries a dracut hook; before the new root takes over, the hook
+copies a shell script and two units from the initramfs to ``/run``, a file system in memory
+that outlives the change of root.  So nothing of the image is changed: not its artefacts, and
+not a file of its root file system.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from imagebuilder.checks import (
+    Check,
+    CommandCheck,
+    FileCheck,
+    NoFailedUnitsCheck,
+    PortCheck,
+    UnitCheck,
+)
+from imagebuilder.errors import InputError
+from imagebuilder.smoke.cpio import Entry, archive
+
+PORT_NAME = "imagebuilder.smoke"  # of the virtio-serial port; runner.sh looks for it
+
+_CARRIED = "imagebuilder-smoke"  # the folder in the initramfs, and below /run
+# dracut up to 059 and since (its hookdir); where there is none the kernel leaves the file out.
+_HOOK_PATHS = tuple(
+    f"{folder}/lib/dracut/hooks/pre-pivot/95-imagebuilder-smoke.sh" for folder in ("usr", "var")
+)
+
+_HOOK = f"""\
+#!/bin/sh
+mkdir -p /run/{_CARRIED}
+cp /{_CARRIED}/runner.sh /run/{_CARRIED}/runner.sh
+for target in sysinit multi-user; do
+    mkdir -p /run/systemd/system/$target.target.wants
+    cp /{_CARRIED}/$target.service /run/systemd/system/{_CARRIED}-$target.service
+    ln -sf ../{_CARRIED}-$target.service /run/systemd/system/$target.target.wants/
+done
+"""
+
+# Started first of all, so that a boot that hangs can be looked at; it is part of no
+# transaction for longer than a moment, so that nothing waits for it.
+_RUNNER_UNIT = f"""\
+[Unit]
+Description=Smoke test of the image
+DefaultDependencies=no
+
+[Service]
+Type=simple
+ExecStart=/bin/sh /run/{_CARRIED}/runner.sh
+StandardInput=null
+"""
+
+_REACHED_UNIT = f"""\
+[Unit]
+Description=Smoke test of the image: multi-user.target is reached
+DefaultDependencies=no
+After=multi-user.target
+
+[Service]
+Type=simple
+ExecStart=/bin/sh -c ": >/run/{_CARRIED}/reached"
+"""
+
+
+def guest_archive(script: str) -> bytes:
+    """Return the initramfs archive that carries the runner into the guest."""
+    hook = _HOOK.encode()
+    return archive(
+        [
+            Entry(path=_CARRIED),
+            Entry(path=f"{_CARRIED}/runner.sh", content=script.encode()),
+            Entry(path=f"{_CARRIED}/sysinit.service", content=_RUNNER_UNIT.encode(), mode=0o644),
+            Entry(
+                path=f"{_CARRIED}/multi-user.service", content=_REACHED_UNIT.encode(), mode=0o644
+            ),
+            *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
+        ]
+    )
+
+
+def runner_script(checks: Sequence[Check], *, patience: float, slowness: float) -> str:
+    """Return the script that runs in the guest.
+
+    Args:
+        checks: what it looks at, in this order.
+        patience: seconds that the boot may take; after half of them it says what is waited for.
+        slowness: by what the time limits of the checks are multiplied.
+
+    Raises:
+        InputError: a check holds a character that no shell can hold.
+    """
+    lines = [
+        f"PATIENCE={math.ceil(patience)}",
+        f"COUNT={len(checks)}",
+    ]
+    for number, check in enumerate(checks, 1):
+        words = [str(word) for word in _call(check)]
+        if any("\0" in word for word in words):
+            raise InputError(f"check {check.title!r} holds a NUL character", fix="remove it")
+        lines.append(f"LIMIT_{number}={math.ceil(check.timeout * slowness * 100)}")
+        lines.append(f"check_{number}() {{ {shlex.join(words)}; }}")
+    body = resources.files(__package__).joinpath("runner.sh").read_text(encoding="utf-8")
+    first, rest = body.split("\n", 1)
+    return "\n".join([first, *lines, rest])
+
+
+def _call(check: Check) -> tuple[str | int, ...]:
+    """Return the function of runner.sh that looks at a check, with its arguments."""
+    match check:
+        case UnitCheck():
+            enabled = {None: "any", True: "yes", False: "no"}[check.enabled]
+            return "check_unit", check.unit, check.state, enabled
+        case CommandCheck():
+            return "check_command", check.command, check.status, check.matches
+        case FileCheck():
+            exists = "yes" if check.exists else "no"
+            mode = format(int(check.mode, 8), "o") if check.mode else ""
+            return "check_file", check.file, exists, mode, check.owner, check.contains
+        case PortCheck():
+            return "check_port", check.port, check.protocol
+        case NoFailedUnitsCheck():
+            return "check_no_failed_units", *check.allow
+
+
+def wanted(check: Check) -> str:
+    """Say in words what a check wants."""
+    match check:
+        case UnitCheck():
+            enabled = {None: "", True: " and enabled", False: " and not enabled"}[check.enabled]
+            return f"{check.unit} to be {check.state}{enabled}"
+        case CommandCheck():
+            output = f" and output matching {check.matches!r}" if check.matches else ""
+            return f"exit status {check.status}{output}"
+        case FileCheck():
+            parts = [
+                f"mode {check.mode}" if check.mode else "",
+                f"owner {check.owner}" if check.owner else "",
+                f"a line matching {check.contains!r}" if check.contains else "",
+            ]
+            what = ", ".join(part for part in parts if part)
+            if not check.exists:
+                return f"{check.file} not to be there"
+            return f"{check.file} to be there" + (f" with {what}" if what else "")
+        case PortCheck():
+            return f"something that listens on {check.protocol} port {check.port}"
+        case NoFailedUnitsCheck():
+            but = f" but {', '.join(check.allow)}" if check.allow else ""
+            return f"no failed unit{but}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One thing that the runner said: see runner.sh for the words and their texts."""
+
+    word: str
+    texts: tuple[str, ...]
+
+
+# Which fields of a line are texts in base64; the others are plain.
+_TEXT_FIELDS = {
+    "hello": (False, True),
+    "reached": (False,),
+    "jobs": (True,),
+    "settled": (True, True),
+    "check": (False, False, False, True, True),
+    "end": (),
+}
+
+
+def parse(line: str) -> Said | None:
+    """Read one line of the runner; None if it is none (something else wrote to the port)."""
+    word, *fields = line.split() or [""]
+    kinds = _TEXT_FIELDS.get(word)
+    if kinds is None or len(kinds) != len(fields):
+        return None
+    try:
+        texts = [
+            _decode(field) if encoded else field
+            for field, encoded in zip(fields, kinds, strict=True)
+        ]
+    except (binascii.Error, ValueError):
+        return None
+    return Said(word=word, texts=tuple(texts))
+
+
+def _decode(field: str) -> str:
+    if field == "-":
+        return ""
+    return base64.b64decode(field, validate=True).decode("utf-8", errors="replace").rstrip()

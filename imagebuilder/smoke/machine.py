@@ -1,0 +1,189 @@
+"""The virtual machine that an image is tested in: QEMU's command line."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.command import run
+from imagebuilder.errors import HostError
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke.guest import PORT_NAME
+from imagebuilder.smoke.report import Accelerator
+
+QEMU = "qemu-system-x86_64"
+
+# Where the guest finds the image.  QEMU's user network has the guest at .15, and TFTP, DHCP
+# and a gateway at .2 (qemu(1), -netdev user); .100 is answered by our relay alone.
+FILES_ADDRESS = "10.0.2.100"
+FILES_URL = f"http://{FILES_ADDRESS}/"
+
+# Linux's user space for each level of the x86-64 psABI, on QEMU's own emulation.  Without
+# svm and vmx, since a guest that loads KVM hangs there; without cx16, since QEMU 7.2 emulates
+# cmpxchg16b in a way that kernels from 6.8 on panic over.
+TCG_CPU_MODELS = {"v1": "qemu64,-svm", "v2": "Nehalem,-cx16", "v3": "Haswell,-cx16"}
+
+_TRANSLATION_MIB = 1024  # QEMU's cache of translated code: a quarter off the boot time
+_SMALL_TRANSLATION_MIB = 256
+_SPARE_MIB = 1024  # of the host's memory, to be left to others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootPath:
+    """A way from power-on to the image's boot script.
+
+    Attributes:
+        name: what reports call it.
+        title: for people.
+        firmware: QEMU's arguments for it.
+        rom: the file of QEMU that boots from the network.
+    """
+
+    name: str
+    title: str
+    firmware: tuple[str, ...]
+    rom: str
+
+
+BOOT_PATHS = {
+    each.name: each
+    for each in (
+        BootPath(
+            name="pxe-bios",
+            title="PXE through iPXE, BIOS",
+            # graphics=off has SeaBIOS and iPXE speak on the serial port as well.
+            firmware=("-machine", "q35,graphics=off"),
+            rom="pxe-virtio.rom",
+        ),
+    )
+}
+
+# What is added to the image's own kernel arguments: talk on the serial port, and end at once
+# when there is nothing more to hope for (QEMU ends with the guest, for -no-reboot).  rd.retry
+# is a third of dracut's own: DHCP and HTTP answer at once here, or never.
+_EXTRA_ARGS = (
+    "console=ttyS0,115200",
+    "loglevel=6",
+    "systemd.show_status=1",
+    "plymouth.enable=0",
+    "rd.shell=0",
+    "rd.emergency=poweroff",
+    "rd.retry=60",
+    "panic=-1",
+)
+
+
+def find_tools(path: BootPath) -> None:
+    """See that QEMU is there with what a boot path needs.
+
+    Raises:
+        HostError: it is not.
+    """
+    if not shutil.which(QEMU):
+        raise HostError(
+            f"{QEMU} is not installed", fix="install it: qemu-system-x86 on Debian and Ubuntu"
+        )
+    folders = run([QEMU, "-L", "help"], timeout=20, what="ask QEMU for its folders").stdout
+    if not any((Path(folder) / path.rom).exists() for folder in folders.split("\n") if folder):
+        raise HostError(
+            f"QEMU has no {path.rom}, so its guests cannot boot from the network",
+            fix="install iPXE for QEMU: ipxe-qemu on Debian and Ubuntu",
+        )
+
+
+def accelerator_args(accelerator: Accelerator, translation_mib: int) -> list[str]:
+    """Return QEMU's arguments for the processor."""
+    how = "kvm" if accelerator.used == "kvm" else f"tcg,tb-size={translation_mib}"
+    return ["-accel", how, "-cpu", accelerator.cpu_model]
+
+
+def translation_mib(options: SmokeOptions, available_mib: int) -> int:
+    """Return how much memory QEMU may use for translated code on a host with so much free."""
+    enough = options.memory_mib + _TRANSLATION_MIB + _SPARE_MIB
+    return _TRANSLATION_MIB if available_mib >= enough else _SMALL_TRANSLATION_MIB
+
+
+def available_mib() -> int:
+    """Return how much memory the host can give, in MiB."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def first_script(smoke_archive: str) -> str:
+    """Return the script that TFTP gives out: settings, then on to the image's own script."""
+    return f"""#!ipxe
+set base {FILES_URL}
+set extra-args {" ".join(_EXTRA_ARGS)}
+set extra-initrd {FILES_URL}{smoke_archive}
+chain {FILES_URL}boot.ipxe
+"""
+
+
+def qemu_argv(
+    path: BootPath,
+    accelerator: Accelerator,
+    options: SmokeOptions,
+    *,
+    tftp: Path,
+    socket: Path,
+    results: Path,
+) -> list[str]:
+    """Return the command line of the machine.
+
+    Args:
+        path: how it boots.
+        accelerator: what runs its processors.
+        options: its size.
+        tftp: the folder that TFTP gives out; ``boot.ipxe`` in it is booted.
+        socket: the UNIX socket of the server of the image's files.
+        results: the file that the virtio-serial port writes to.
+    """
+    relay = shlex.join(
+        [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py")), str(socket)]
+    )
+    # "restrict" leaves the guest nothing but DHCP, TFTP and the relay.
+    network = (
+        f"user,id=net,restrict=on,tftp={_quoted(tftp)},bootfile=boot.ipxe,"
+        f"guestfwd=tcp:{FILES_ADDRESS}:80-cmd:{_quoted(relay)}"
+    )
+    translation = translation_mib(options, available_mib())
+    return [
+        QEMU,
+        "-nodefaults",
+        "-no-user-config",
+        *path.firmware,
+        *accelerator_args(accelerator, translation),
+        "-smp",
+        str(options.cpus),
+        "-m",
+        str(options.memory_mib),
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+        "-netdev",
+        network,
+        # No romfile=: QEMU fits its own to the card's PCI id, one that is given it does not,
+        # and SeaBIOS passes over a ROM of another id.
+        "-device",
+        "virtio-net-pci,netdev=net,bootindex=1",
+        "-device",
+        "virtio-rng-pci",
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        f"file,id=results,path={_quoted(results)}",
+        "-device",
+        f"virtserialport,chardev=results,name={PORT_NAME}",
+    ]
+
+
+def _quoted(value: object) -> str:
+    """Write a value so that QEMU's option parser takes a comma in it as a comma."""
+    return str(value).replace(",", ",,")

@@ -1,0 +1,173 @@
+"""A small HTTP server for one guest: the files of one boot, and a note of each transfer.
+
+It listens on a UNIX socket in a folder that only this user can enter: what an image holds is
+not shown to other users of the host, and no port is taken.
+"""
+
+from __future__ import annotations
+
+import http.server
+import itertools
+import os
+import re
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_PIECE = 1 << 18
+_IDLE_SECONDS = 600.0  # a connection on which nothing moves for so long is closed
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """What came of one request, or has come of it so far.
+
+    Attributes:
+        number: tells requests apart, in their order.
+        name: what was asked for, without the leading slash.
+        status: the HTTP status that it got.
+        started: when it was asked for, in seconds of the monotonic clock.
+        ended: when its last byte was handed over, so far.
+        wanted: bytes that were to be sent.
+        sent: bytes that were sent; fewer if the guest went away.
+    """
+
+    name: str
+    status: int
+    started: float
+    ended: float
+    wanted: int
+    sent: int
+    number: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether the guest got the file to its end."""
+        return self.status in (200, 206) and self.sent == self.wanted
+
+
+OnTransfer = Callable[[Transfer], None]
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 16
+
+    def __init__(self, path: Path, files: Mapping[str, Path], on_transfer: OnTransfer) -> None:
+        self.files = files
+        self.on_transfer = on_transfer
+        self.numbers = itertools.count(1)
+        super().__init__(str(path), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a guest that is switched off leaves its connections as they are."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _IDLE_SECONDS
+    server: _Server
+    began = 0.0
+    number = 0
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: transfers are noted instead."""
+
+    def address_string(self) -> str:
+        return "guest"
+
+    def _answer(self, *, with_body: bool) -> None:
+        self.began, self.number = time.monotonic(), next(self.server.numbers)
+        name = self.path.partition("?")[0].removeprefix("/")
+        try:
+            # Only names in the table are looked up, never paths.
+            file = self.server.files[name].open("rb")
+        except (KeyError, OSError):
+            self._note(name, 404, 0, 0)
+            self.send_error(404)
+            return
+        with file:
+            self._send(file, name, with_body=with_body)
+
+    def _send(self, file: BinaryIO, name: str, *, with_body: bool) -> None:
+        size = os.fstat(file.fileno()).st_size
+        first, last, status = 0, size - 1, 200
+        asked = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if asked:
+            first, status = int(asked[1]), 206
+            last = min(int(asked[2]) if asked[2] else last, last)
+            if first > last:
+                self._note(name, 416, 0, 0)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+        length = last - first + 1
+        self.send_response(status)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(length))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+        self.end_headers()
+        if not with_body:
+            return
+        file.seek(first)
+        sent = 0
+        try:
+            while sent < length and (data := file.read(min(_PIECE, length - sent))):
+                self.wfile.write(data)
+                sent += len(data)
+                self._note(name, status, length, sent)
+        except OSError:
+            pass  # the guest went away
+        if sent < length:
+            self.close_connection = True  # the file became shorter; the guest must not wait on
+            self._note(name, status, length, sent)
+
+    def _note(self, name: str, status: int, wanted: int, sent: int) -> None:
+        self.server.on_transfer(
+            Transfer(
+                name=name,
+                status=status,
+                started=self.began,
+                ended=time.monotonic(),
+                wanted=wanted,
+                sent=sent,
+                number=self.number,
+            )
+        )
+
+
+@contextmanager
+def serve(path: Path, files: Mapping[str, Path], on_transfer: OnTransfer) -> Iterator[None]:
+    """Serve files on a UNIX socket for the length of a ``with``.
+
+    Args:
+        path: where the socket is made; at most 107 bytes long (unix(7)).
+        files: what may be asked for, by name; nothing else is given out.
+        on_transfer: called, from other threads, for each piece that was sent and each refusal.
+    """
+    server = _Server(path, files, on_transfer)
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=2)

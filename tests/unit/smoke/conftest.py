@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.image import (
+    BOOT_SCRIPT,
+    FACTS,
+    INITRD,
+    KERNEL,
+    ROOTFS,
+    Image,
+    ImageFacts,
+    measure,
+)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Image:
+    """An image whose artefacts are no artefacts: for tests that boot nothing."""
+    folder = tmp_path / "image"
+    folder.mkdir()
+    for name in (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT):
+        (folder / name).write_text(f"this is {name}\n")
+    facts = ImageFacts(
+        id="0123456789abcdef",
+        recipe="base",
+        distro="debian-12",
+        engine="direct",
+        created="2026-01-01T00:00:00Z",
+        kernel_release="6.1.0",
+        kernel_args=(),
+        tree_size=1,
+        package_count=1,
+        artefacts=tuple(measure(folder / n) for n in (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT)),
+        steps=(),
+        tools={},
+    )
+    (folder / FACTS).write_text(facts.model_dump_json())
+    return Image.open(folder)
+
+
+@pytest.fixture
+def fake_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a stand-in for QEMU on PATH; what stands in the returned file is its script.
+
+    Each of its command lines is added to ``calls`` beside it.
+    """
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    program = folder / "qemu-system-x86_64"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'echo "$*" >>{folder}/calls\n'
+        '[ "$1" = --version ] && { echo QEMU 9.9; exit 0; }\n'
+        f'[ "$1" = -L ] && {{ echo {folder}; exit 0; }}\n'
+        f". {folder}/script\n"
+    )
+    program.chmod(0o755)
+    (folder / "pxe-virtio.rom").touch()
+    (folder / "script").write_text("exit 0\n")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder / "script"

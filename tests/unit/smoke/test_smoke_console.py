@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.smoke.badness import BADNESS, match
+from imagebuilder.smoke.console import Console, plain
+
+FATAL = {
+    "dracut: FATAL: Don't know how to handle 'root=live:http://10.0.2.100/rootfs.squashfs'": (
+        "cannot boot a live image"
+    ),
+    "dracut: FATAL: Don't know how to handle 'root=/dev/sda1'": "root=/dev/sda1",
+    "[   17.020562] dracut: Refusing to continue": "gave up",
+    "[    1.425956] Initramfs unpacking failed: invalid magic at start of compressed archive": (
+        "unpack the initrd: invalid magic"
+    ),
+    "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)": "no initrd",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00": "first process",
+    "Kernel panic - not syncing: System is deadlocked on memory": "too little memory",
+    "Kernel panic - not syncing: Fatal exception in interrupt": "Fatal exception in interrupt",
+    "dracut-initqueue[570]: mount: /run/initramfs/squashfs: wrong fs type, bad option": "damaged",
+    "SQUASHFS error: Unable to read inode 0x1234": "Unable to read inode",
+    'squashfs: SQUASHFS error: Filesystem uses "lz4" compression. This is not supported': "",
+    "dracut: FATAL: Failed to find a root filesystem in /tmp/curl_fetch_url0/rootfs.squashfs.": (
+        "cannot mount it"
+    ),
+    "dracut-initqueue[359]: Warning: dracut-initqueue: timeout, still waiting for following": (
+        "waited in vain"
+    ),
+    "dracut-initqueue[359]: Warning: dracut-initqueue: starting timeout scripts": "waited in vain",
+    "dracut-initqueue[300]: Warning: failed to download live image: error 22": "download",
+    'Warning: "/dev/mapper/live-rw" does not exist': "/dev/mapper/live-rw",
+    "You are in emergency mode. After logging in, type": "emergency",
+    "reboot: System halted": "switched itself off",
+    "[!!!!!!] Failed to allocate manager object, freezing.": "systemd gave up",
+    "Kernel command line: root=live:http://10.0.2.100/r ip=dhcp root=/dev/sda1 quiet": (
+        "root=/dev/sda1"
+    ),
+}
+WARN = {
+    "[FAILED] Failed to start nginx.service - A high performance web server.": "web server",
+    "[DEPEND] Dependency failed for srv.mount - /srv.": "/srv",
+    "systemd[1]: a.service: Found ordering cycle on b.service/start": "circle",
+    "Out of memory: Killed process 812 (python3) total-vm:1234kB": "ran out of memory",
+    "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [swapper/1:0]": "was stuck",
+    "[   96.638858] rcu: INFO: rcu_preempt self-detected stall on CPU": "was stuck",
+    "BUG: unable to handle page fault for address: ffffb0": "bug in the kernel",
+    "traps: bash[77] general protection fault ip:55d5": "memory",
+    "Oops: 0002 [#1] PREEMPT SMP NOPTI": "fault in the kernel",
+    "[ TIME ] Timed out waiting for device dev-sdb1.device - /dev/sdb1.": "dev-sdb1",
+}
+HARMLESS = [
+    "Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)",
+    "Kernel command line: initrd=initrd.img root=live:http://10.0.2.100/rootfs.squashfs quiet",
+    "[FAILED] Failed to mount sysroot.mount - /sysroot.",
+    "[  OK  ] Started systemd-oomd.service - Userspace Out-Of-Memory (OOM) Killer.",
+    "rcu: Hierarchical RCU implementation.",
+    "[    0.0] DEBUG: nothing",
+    "dracut-initqueue[464]: RTNETLINK answers: File exists",
+    "[  OK  ] Finished dracut-initqueue.service - dracut initqueue hook.",
+    "[  OK  ] Stopped target emergency.target - Emergency Mode.",
+]
+
+
+@pytest.mark.parametrize("line", FATAL)
+def test_what_ends_a_boot(line: str) -> None:
+    found = match(line)
+    assert found
+    assert found[0].severity == "fatal"
+    assert FATAL[line] in found[1]
+
+
+@pytest.mark.parametrize("line", WARN)
+def test_what_is_listed(line: str) -> None:
+    found = match(line)
+    assert found
+    assert found[0].severity == "warn"
+    assert WARN[line] in found[1]
+
+
+@pytest.mark.parametrize("line", HARMLESS)
+def test_what_is_harmless(line: str) -> None:
+    assert match(line) is None
+
+
+def test_every_meaning_can_be_filled_in() -> None:
+    for badness in BADNESS:
+        assert "{1}" not in badness.meaning or badness.pattern.groups
+        assert badness.severity == "warn" or badness.meaning
+
+
+def test_plain() -> None:
+    assert list(plain("\x1b[0;1;31mFAILED\x1b[0m] a\x07b")) == ["FAILED] a b"]
+    assert list(plain("\x1b]3008;start=x\x1b\\text\r")) == ["text"]
+    assert list(plain("one\r\rtwo\r")) == ["one", "two"]
+    assert list(plain("trig…[0m - Coldplug")) == ["trig… - Coldplug"]
+    assert list(plain("device \x1b[0;1;…dev-ttyS0")) == ["device dev-ttyS0"]
+    assert list(plain("\x1b[2J \r\r")) == []
+
+
+def test_the_log_has_times_and_the_findings_what_matters(tmp_path: Path) -> None:
+    now = 0.0
+    with Console(tmp_path / "console.log", lambda: now) as console:
+        for number, line in enumerate(
+            [
+                "iPXE",
+                "[    0.000000] Linux version 6.1",
+                *["[FAILED] Failed to start a.service - A."] * 3,
+                "Kernel panic - not syncing: Fatal exception",
+                "Call Trace:",
+                "---[ end Kernel panic - not syncing: Fatal exception ]---",
+                *(f"after {n}" for n in range(50)),
+            ]
+        ):
+            now = number * 1.5
+            console.take(f"\x1b[1m{line}\x1b[0m\r")
+    assert console.kernel_started == 1.5
+    assert [finding.severity for finding in console.findings] == ["warn", "fatal"]
+    assert console.fatal
+    assert console.fatal.line == "Kernel panic - not syncing: Fatal exception"
+    assert "Call Trace" in console.excerpt()
+    assert "Failed to start" in console.excerpt()
+    lines = (tmp_path / "console.log").read_text().splitlines()
+    assert lines[1] == "    1.50  [    0.000000] Linux version 6.1"
+
+
+def test_a_flood_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagebuilder.smoke.console._LOG_LIMIT", 1000)
+    with Console(tmp_path / "console.log", lambda: 0.0) as console:
+        for _ in range(1000):
+            console.take("x" * 100)
+            console.take("Failed to start " + "y" * 100)
+        assert console.flooded
+    assert (tmp_path / "console.log").stat().st_size < 3000

@@ -1,0 +1,259 @@
+"""The course of a whole test, with a stand-in for QEMU."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.checks import CommandCheck, UnitCheck
+from imagebuilder.errors import HostError, InputError, Interrupted
+from imagebuilder.image import Image
+from imagebuilder.progress import Cancel, Event
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.sandbox import wait_until_gone
+from imagebuilder.smoke import SmokeReport, load_report, smoke_test, why_not_up_to_date
+from imagebuilder.smoke.accel import AccelChoice
+
+CHECKS = [UnitCheck(unit="ssh.service"), CommandCheck(command="true")]
+OPTIONS = SmokeOptions(boot_timeout=60)
+
+RESULTS = "results=$(echo \"$*\" | sed 's/.*id=results,path=\\([^ ]*\\).*/\\1/')\n"
+# What a guest does on its way up: it fetches what it needs through the relay, then reports.
+FETCH = (
+    RESULTS
+    + """relay=$(echo "$*" | sed 's/.*-cmd:\\(.*\\) -device virtio-net.*/\\1/')
+fetch() {
+    printf 'GET /%s HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' $1 | $relay >/dev/null
+}
+for file in boot.ipxe vmlinuz initrd.img smoke.cpio; do fetch $file; done
+echo '[    0.000000] Linux version 6.1.0'
+"""
+)
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def report_lines(*lines: str) -> str:
+    return "".join(f"echo '{line}' >>$results\n" for line in lines)
+
+
+GOOD = (
+    FETCH
+    + "fetch rootfs.squashfs\n"
+    + report_lines(f"hello 1 {b64('6.1.0')}", "reached 50700000", "noise")
+    + report_lines(f"check 1 passed 0.1 {b64('it is active')} -")
+)
+ALL_PASSED = report_lines("check 2 passed 0.2 - -", "end") + "sleep 30\n"
+
+
+def smoke(
+    image: Image, tmp_path: Path, accel: AccelChoice = "tcg", cancel: Cancel | None = None
+) -> SmokeReport:
+    return smoke_test(
+        image, CHECKS, OPTIONS, accel=accel, cache_dir=tmp_path / "cache", cancel=cancel
+    )
+
+
+def test_a_good_boot(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text(GOOD + ALL_PASSED)
+    began = time.monotonic()
+    events: list[Event] = []
+    report = smoke_test(
+        image, CHECKS, OPTIONS, accel="tcg", cache_dir=tmp_path, observer=events.append
+    )
+    assert report.failure is None
+    assert report.passed
+    assert time.monotonic() - began < 10, "the machine is ended once all is said"
+    assert report.kernel == "6.1.0"
+    assert report.seconds_to_multi_user == 50.7
+    assert list(report.stages)[-2:] == ["multi-user.target", "checks done"]
+    assert "rootfs fetched" in report.stages
+    assert [check.outcome for check in report.checks] == ["passed", "passed"]
+    assert load_report(image) == report
+    assert why_not_up_to_date(image, CHECKS, OPTIONS) == ""
+    names = sorted(path.name for path in image.smoke_dir.iterdir())
+    assert names == ["console.log", "qemu.log", "report.json"]
+    assert events[0].kind == "started"
+    assert events[-1].kind == "finished"
+
+
+def test_a_failed_check_is_named(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')}"
+    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 30\n")
+    report = smoke(image, tmp_path)
+    assert not report.passed
+    assert report.failure is None
+    check = report.checks[1]
+    assert check.outcome == "failed"
+    assert check.message == "wanted exit status 0; its exit status is 1"
+    assert check.output == "why"
+    assert "failed" in why_not_up_to_date(image, CHECKS, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'qemu: -m: too much' >&2; exit 1\n", "-m: too much"),
+        ("kill -9 $$\n", "signal 9"),
+        ("echo iPXE\n", "never asked for the boot script"),
+        (FETCH.replace("vmlinuz", "").replace("initrd.img", ""), "the kernel did not arrive"),
+        (FETCH.replace("echo '[", ": '["), "the kernel said nothing"),
+        (FETCH, "had not asked for the root file system"),
+        (FETCH + "fetch rootfs.squashfs\n", "had not started the test's runner"),
+        (
+            FETCH + "fetch rootfs.squashfs; echo 'x login: '\n",
+            "came up, but the test's runner",
+        ),
+        (
+            FETCH
+            + "fetch rootfs.squashfs\n"
+            + report_lines("hello 1 -", f"jobs {b64('1 a.service start running')}"),
+            "systemd waits for a.service",
+        ),
+        (
+            FETCH
+            + "fetch rootfs.squashfs\n"
+            + report_lines("hello 1 -", f"settled {b64('degraded')} {b64('a.service')}"),
+            "did not reach multi-user.target",
+        ),
+        (GOOD, "switched itself off"),
+        (FETCH + "echo 'dracut: FATAL: no'; sleep 30\n", "dracut gave up: no"),
+    ],
+)
+def test_a_boot_that_fails_is_explained(
+    image: Image, fake_qemu: Path, tmp_path: Path, script: str, words: str
+) -> None:
+    fake_qemu.write_text(script)
+    report = smoke(image, tmp_path)
+    assert not report.passed
+    assert report.failure
+    assert words in report.failure.what
+    assert report.checks[1].outcome == "not-run"
+
+
+@pytest.fixture(autouse=True)
+def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagebuilder.smoke.boot.SLOWNESS", {"kvm": 1.0, "tcg": 1.0})
+    monkeypatch.setattr("imagebuilder.smoke.boot._AFTERMATH_SECONDS", 0.1)
+
+
+def test_the_boot_has_a_time_limit(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text("echo iPXE; sleep 30\n")
+    began = time.monotonic()
+    options = SmokeOptions(boot_timeout=0.3)
+    report = smoke_test(image, CHECKS, options, accel="tcg", cache_dir=tmp_path)
+    assert report.failure
+    assert "never asked for the boot script" in report.failure.what
+    assert report.failure.excerpt == "iPXE"
+    assert time.monotonic() - began < 10
+
+
+def test_a_file_that_is_gone_is_named(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text(f"rm {image.rootfs}\n" + FETCH + "fetch rootfs.squashfs\nsleep 30\n")
+    report = smoke(image, tmp_path)
+    assert report.failure
+    assert report.failure.what.startswith("rootfs.squashfs was asked for")
+
+
+def test_an_image_that_is_not_what_was_built_is_not_booted(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    image.rootfs.write_text("cut short")
+    report = smoke(image, tmp_path)
+    assert report.failure
+    assert "is not what was built" in report.failure.what
+    assert report.accelerator is None
+
+
+def test_a_kvm_that_hangs_is_replaced_and_remembered(
+    image: Image, fake_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    monkeypatch.setattr("imagebuilder.smoke.accel.DEVICE", device)
+    monkeypatch.setattr("imagebuilder.smoke.boot._STILL_SECONDS", 0.3)
+    fake_qemu.write_text(
+        'case "$*" in\n'
+        "*-kernel*) echo 'Unable to mount root fs'; sleep 30 ;;\n"
+        "*kvm*) sleep 30 ;;\n"
+        f"*)\n{GOOD}{ALL_PASSED} ;;\nesac\n"
+    )
+    report = smoke(image, tmp_path, accel="auto")
+    assert report.passed
+    assert report.accelerator
+    assert report.accelerator.used == "tcg"
+    assert "hung under KVM" in report.accelerator.why
+    assert "repeated" in report.notes[0]
+    again = smoke(image, tmp_path, accel="auto")
+    assert again.accelerator
+    assert again.accelerator.used == "tcg"
+    assert not again.notes
+
+
+def test_what_cannot_be_asked_is_refused(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="v9"):
+        smoke_test(image, [], OPTIONS, cache_dir=tmp_path, cpu_baseline="v9")
+    with pytest.raises(InputError, match="NUL"):
+        smoke_test(image, [CommandCheck(command="\0")], OPTIONS, cache_dir=tmp_path)
+
+
+def test_missing_tools(
+    image: Image, fake_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_qemu.with_name("pxe-virtio.rom").unlink()
+    with pytest.raises(HostError, match=r"pxe-virtio\.rom"):
+        smoke(image, tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(HostError, match="not installed"):
+        smoke(image, tmp_path)
+
+
+def test_cancel_leaves_nothing(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text(f"echo $$ >{tmp_path}/pid; sleep 30\n")
+    cancel = Cancel()
+    with pytest.raises(Interrupted):
+        smoke_test(
+            image,
+            CHECKS,
+            OPTIONS,
+            accel="tcg",
+            cache_dir=tmp_path,
+            cancel=cancel,
+            observer=lambda event: cancel.set() if event.kind == "note" else None,
+        )
+    assert load_report(image) is None
+    assert not list(image.smoke_dir.glob("*"))
+
+
+def test_a_kill_leaves_no_machine(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text(f"echo $$ >{tmp_path}/pid; exec sleep 60\n")
+    program = (
+        "import sys; from pathlib import Path; from imagebuilder.image import Image\n"
+        "from imagebuilder.recipe import SmokeOptions; from imagebuilder.smoke import smoke_test\n"
+        "smoke_test(Image.open(Path(sys.argv[1])), [], SmokeOptions(), accel='tcg', "
+        "cache_dir=Path(sys.argv[2]))\n"
+    )
+    argv = [sys.executable, "-c", program, str(image.path), str(tmp_path)]
+    with subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        deadline = time.monotonic() + 20
+        while not (pid := _read(tmp_path / "pid")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert wait_until_gone(int(pid), timeout=5)
+    fake_qemu.write_text(GOOD + ALL_PASSED)
+    assert smoke(image, tmp_path).passed
+    left = sorted(path.name for path in image.smoke_dir.iterdir())
+    assert left == ["console.log", "qemu.log", "report.json"]
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
