@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
+from imagebuilder.template import is_template
+
 
 class _Check(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +49,8 @@ class UnitCheck(_Check):
     @field_validator("unit")
     @classmethod
     def _full_name(cls, value: str) -> str:
+        if is_template(value):  # looked at again when it is rendered
+            return value
         if "." not in value or any(sign.isspace() or sign == "/" for sign in value):
             raise ValueError("a unit's full name is wanted, such as ssh.service")
         return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 from imagebuilder import distro, recipe, template
 from imagebuilder.errors import InputError, Location
 from imagebuilder.recipe import Declaration, Recipe
-from imagebuilder.toml_lines import key_lines
+from imagebuilder.toml_lines import error_line, key_lines
 
 PROJECT_FILE = "imagebuilder.toml"
 _DEPTH_LIMIT = 32  # recipes that extend one another
@@ -231,16 +230,16 @@ def _rendered(value: Any, path: str, values: Mapping[str, Any], source: Declarat
 
 
 def _read_settings(path: Path) -> ProjectFile:
+    text = ""
     try:
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except FileNotFoundError:
         return ProjectFile()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        found = re.search(r"at line (\d+)", str(error))
         raise InputError(
             f"cannot be read: {error}",
-            where=Location(file=PROJECT_FILE, line=int(found[1]) if found else None),
+            where=Location(file=PROJECT_FILE, line=error_line(error, text)),
         ) from error
     try:
         return ProjectFile.model_validate(data)

@@ -23,7 +23,8 @@ from pydantic import ValidationError as PydanticError
 from imagebuilder import checks
 from imagebuilder.checks import Check
 from imagebuilder.errors import InputError, Location, joined
-from imagebuilder.toml_lines import key_lines
+from imagebuilder.template import is_template
+from imagebuilder.toml_lines import error_line, key_lines
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
 _SIZE_LIMIT = 1 << 20  # bytes of a recipe file
@@ -43,6 +44,8 @@ def _fragment_name(value: str) -> str:
 
 
 def _kernel_argument(value: str) -> str:
+    if is_template(value):  # looked at again when it is rendered
+        return value
     if not value or not value.isprintable() or any(sign.isspace() for sign in value):
         raise ValueError("a kernel argument is one word")
     return value
@@ -182,10 +185,9 @@ def read(path: Path, shown_as: str) -> Declaration:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        found = re.search(r"at line (\d+)", str(error))
         raise InputError(
             f"not valid TOML: {str(error) or 'nested too deeply'}",
-            where=Location(file=shown_as, line=int(found[1]) if found else None),
+            where=Location(file=shown_as, line=error_line(error, text)),
         ) from error
     origins = {
         key: Location(file=shown_as, line=line, key=key) for key, line in key_lines(text).items()

@@ -99,6 +99,11 @@ def _environment() -> _Environment:
     )
 
 
+def is_template(text: str) -> bool:
+    """Return whether a text has something to render."""
+    return any(opener in text for opener in ("{{", "{% ", "<#--"))
+
+
 def render(source: str, values: Mapping[str, Any], file: str) -> tuple[RenderedLine, ...]:
     """Render a template, line by line.
 
@@ -117,7 +122,7 @@ def render(source: str, values: Mapping[str, Any], file: str) -> tuple[RenderedL
             where=Location(file=file, line=source.count("\n", 0, hostile.start()) + 1),
             fix="remove them; printf '\\001' makes one at run time",
         )
-    if not any(opener in source for opener in ("{{", "{% ", "<#--")):
+    if not is_template(source):
         return tuple(RenderedLine(text, n) for n, text in enumerate(_lines(source), 1))
     trimming = _TRIMMING_TAG.search(source)
     if trimming:
@@ -194,7 +199,10 @@ def _marked(source: str) -> str:
     line = 1
     made: list[str] = []
     has_tag = has_text = False
-    for _, kind, value in _environment().lex(source):
+    for number, kind, value in _environment().lex(source):
+        if number > line:  # white space before a tag that trims it: kept, to be counted
+            made.append("\n" * (number - line))
+            line = number
         if kind == "data":
             pieces = value.split("\n")
             for n, piece in enumerate(pieces):

@@ -7,15 +7,16 @@ extent of values) of a text that ``tomllib`` has already accepted.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*(?P<key>[^\]]+?)\s*\]\]?")
-_KEY = re.compile(r"""\s*(?P<key>(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+|\s*\.\s*)+?)\s*=""")
-_PART = re.compile(r""""([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+_STRING = r""""(?:\\.|[^"\\\n])*"|'[^'\n]*'"""
+_HEADER = re.compile(rf"\s*(\[\[?)(?P<key>(?:{_STRING}|[^\]\"'])+)\]")
+_KEY = re.compile(rf"\s*(?P<key>(?:{_STRING}|[A-Za-z0-9_-]++|\s*+\.\s*+)+)\s*=")
+_PART = re.compile(rf"{_STRING}|[A-Za-z0-9_-]+")
 # Strings (so that brackets and hashes inside them do not count), comments, brackets, commas.
 _TOKEN = re.compile(
-    r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|\#[^\n]*|[\[\]{},\n]',
-    re.DOTALL,
+    rf'"""(?:\\.|[^\\])*?"""(?!")|\'\'\'.*?\'\'\'(?!\')|{_STRING}|\#[^\n]*|[\[\]{{}},\n]', re.DOTALL
 )
 
 
@@ -27,13 +28,14 @@ def key_lines(text: str) -> dict[str, int]:
     """
     lines: dict[str, int] = {}
     tables: Counter[str] = Counter()
+    breaks = [found.start() for found in re.finditer("\n", text)]
     prefix = ""
     position = 0
     while position < len(text):
         end = text.find("\n", position)
         end = len(text) if end < 0 else end
         row = text[position:end]
-        number = text.count("\n", 0, position) + 1
+        number = _number(breaks, position)
         header = _HEADER.match(row)
         key = _KEY.match(row)
         if header:
@@ -46,41 +48,53 @@ def key_lines(text: str) -> dict[str, int]:
         elif key:
             path = _join(prefix, key["key"])
             lines[path] = number
-            end = _read_value(text, position + key.end(), path, lines)
+            end = _read_value(text, position + key.end(), path, lines, breaks)
         position = end + 1
     return lines
 
 
+def error_line(error: Exception, text: str) -> int | None:
+    """Return the line that an error of ``tomllib`` names, if it names one."""
+    if "at end of document" in str(error):
+        return text.rstrip("\n").count("\n") + 1
+    found = re.search(r"at line (\d+)", str(error))
+    return int(found[1]) if found else None
+
+
+def _number(breaks: list[int], position: int) -> int:
+    return bisect_right(breaks, position - 1) + 1
+
+
 def _join(prefix: str, dotted: str) -> str:
-    parts = ["".join(found) for found in _PART.findall(dotted)]
+    parts = [
+        part[1:-1] if part[0] in "\"'" else part
+        for part in (found.group() for found in _PART.finditer(dotted))
+    ]
     return ".".join([prefix, *parts] if prefix else parts)
 
 
-def _read_value(text: str, start: int, path: str, lines: dict[str, int]) -> int:
+def _read_value(text: str, start: int, path: str, lines: dict[str, int], breaks: list[int]) -> int:
     """Note the items of a list; return where the line ends on which the value ends."""
     depth = item = 0
-    fresh = False  # an item may start here
+    fresh = is_list = False  # fresh: an item may start here
     last = start
     for token in _TOKEN.finditer(text, start):
-        between = text[last : token.start()].strip()
+        between = text[last : token.start()]
         sign = token.group()
-        if depth == 1 and fresh and (between or sign[0] in "\"'[{"):
-            place = (
-                token.start()
-                if not between
-                else last + len(text[last:]) - len(text[last:].lstrip())
-            )
-            lines[f"{path}.{item}"] = text.count("\n", 0, place) + 1
+        if depth == 1 and fresh and (between.strip() or sign[0] in "\"'[{"):
+            place = last + len(between) - len(between.lstrip())
+            lines[f"{path}.{item}"] = _number(breaks, place)
             item += 1
             fresh = False
         last = token.end()
         if sign in "[{":
             depth += 1
-            fresh = fresh or (depth == 1 and sign == "[")
+            if depth == 1:
+                fresh = is_list = sign == "["
         elif sign in "]}":
             depth -= 1
         elif sign == "," and depth == 1:
-            fresh = True
+            fresh = is_list
         elif sign == "\n" and depth == 0:
             return token.start()
     return len(text)

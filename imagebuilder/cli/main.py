@@ -62,11 +62,8 @@ def _stop_on_signals(cancel: Cancel) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "-C", dest="directory", metavar="DIR", default=".", help="the project's folder"
-    )
-    common.add_argument("--json", action="store_true", help="results and events as lines of JSON")
+    # Understood before the verb and after it; there without a default, which would undo the first.
+    first, common = _everywhere(".", False), _everywhere(argparse.SUPPRESS, argparse.SUPPRESS)
 
     work = argparse.ArgumentParser(add_help=False)
     work.add_argument("names", nargs="*", metavar="NAME", help="recipes")
@@ -108,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="imagebuilder",
+        parents=[first],
         description="Turns recipes into tested, published PXE images.",
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -145,6 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb("doctor", "Say what this host can do, and mend what it lacks.", verbs.doctor)
     catalog_verbs.add(sub, common, where)
+    return parser
+
+
+def _everywhere(folder: str, as_json: bool | str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "-C", dest="directory", metavar="DIR", default=folder, help="the project's folder"
+    )
+    parser.add_argument(
+        "--json", action="store_true", default=as_json, help="results and events as lines of JSON"
+    )
     return parser
 
 

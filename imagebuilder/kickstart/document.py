@@ -87,11 +87,12 @@ class Kickstart:
         lines: the flat text.
         commands: the commands in the order in which they stand.
         packages: the lines of all ``%packages`` sections.
-        weak_dependencies: whether packages that others recommend are wanted too.
+        weak_dependencies: whether packages that others recommend are wanted too: no, if one of
+            the ``%packages`` sections says so.
         ignore_missing: whether unknown packages are passed over.
         scripts: the script sections in the order in which they stand.
         sections: the headers of all sections.
-        warnings: what pykickstart warned of, such as deprecated commands.
+        warnings: what pykickstart warned of, such as deprecated commands; with file and line.
     """
 
     version: str

@@ -12,7 +12,6 @@ from typing import Any
 
 from pykickstart.base import KickstartCommand
 from pykickstart.constants import (
-    KS_MISSING_IGNORE,
     KS_SCRIPT_ONERROR,
     KS_SCRIPT_POST,
     KS_SCRIPT_PRE,
@@ -47,8 +46,10 @@ _LOCK = threading.Lock()  # pykickstart keeps the version on its classes; so do 
 class _Parser(KickstartParser):  # type: ignore[misc]
     """pykickstart's parser, noting each command and going on after an error."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: Any, caught: list[warnings.WarningMessage]) -> None:
         super().__init__(handler, followIncludes=False)
+        self.caught = caught
+        self.warned: list[tuple[int | None, str]] = []
         self.found: list[tuple[int, list[str], Any]] = []
         self.errors: list[tuple[int | None, str]] = []
 
@@ -63,6 +64,7 @@ class _Parser(KickstartParser):  # type: ignore[misc]
 
     def handleCommand(self, lineno: int, args: list[str]) -> Any:  # noqa: N802
         data = super().handleCommand(lineno, args)
+        self.take_warnings(lineno)
         # Commands that can be given once share one object, which holds the last line's values:
         # each line gets one of its own, so that fragments can add to each other.
         own = data
@@ -70,8 +72,18 @@ class _Parser(KickstartParser):  # type: ignore[misc]
             own = type(data)()
             own.handler, own.currentCmd, own.lineno = self.handler, args[0], lineno
             own.parse(args[1:])
+            self.caught.clear()  # the same warnings again
         self.found.append((lineno, args, own))
         return data
+
+    def take_warnings(self, lineno: int | None = None) -> None:
+        """Note the warnings since the last call, as those of a line."""
+        for each in self.caught:
+            text = re.sub(r"\s+", " ", str(each.message))
+            found = re.search(r" on line (\d+)", text)
+            number = lineno or (int(found[1]) if found else None)
+            self.warned.append((number, text.replace(found[0], "") if found else text))
+        self.caught.clear()
 
     def _tryFunc(self, fn: Callable[[], None]) -> None:  # noqa: N802
         try:
@@ -98,13 +110,14 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
 
     with _LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        parser = _Parser(makeVersion(version))
+        parser = _Parser(makeVersion(version), caught)
         try:
             parser.read(lines)
         except KickstartError as error:
             parser.errors.append((error.lineno, _message(error)))
         except (ValueError, IndexError) as error:  # from shlex: an open quote; an empty word
             parser.errors.append((_line_of(parser, lines), str(error)))
+        parser.take_warnings()
     if parser.errors:
         raise joined(
             [
@@ -116,7 +129,9 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
                 for number, message in parser.errors
             ]
         )
-    packages = parser.handler.packages
+    sections = _sections(lines)
+    # pykickstart keeps the options of the last %packages alone: those of each fragment's hold.
+    options = {option for each in sections if each.name == "%packages" for option in each.options}
     return Kickstart(
         version=version,
         lines=lines,
@@ -131,8 +146,8 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
             for number, args, data in parser.found
         ),
         packages=_wishes(lines),
-        weak_dependencies=not packages.excludeWeakdeps,
-        ignore_missing=packages.handleMissing == KS_MISSING_IGNORE,
+        weak_dependencies=not options & {"--exclude-weakdeps", "--excludeWeakdeps"},
+        ignore_missing="--ignoremissing" in options,
         scripts=tuple(
             Script(
                 kind=_KINDS[each.type],
@@ -145,8 +160,8 @@ def parse(lines: tuple[Line, ...], version: str) -> Kickstart:
             )
             for each in parser.handler.scripts
         ),
-        sections=_sections(lines),
-        warnings=tuple(str(each.message) for each in caught),
+        sections=sections,
+        warnings=tuple(f"{where(number)}: {text}" for number, text in parser.warned),
     )
 
 

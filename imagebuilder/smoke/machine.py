@@ -24,7 +24,7 @@ FILES_URL = f"http://{FILES_ADDRESS}/"
 # Linux's user space for each level of the x86-64 psABI, on QEMU's own emulation.  Without
 # svm and vmx, since a guest that loads KVM hangs there; without cx16, since QEMU 7.2 emulates
 # cmpxchg16b in a way that kernels from 6.8 on panic over.
-TCG_CPU_MODELS = {"v1": "qemu64,-svm", "v2": "Nehalem,-cx16", "v3": "Haswell,-cx16"}
+TCG_CPU_MODELS = {"v1": "qemu64,-svm,-cx16", "v2": "Nehalem,-cx16", "v3": "Haswell,-cx16"}
 
 _TRANSLATION_MIB = 1024  # QEMU's cache of translated code: a quarter off the boot time
 _SMALL_TRANSLATION_MIB = 256

@@ -22,7 +22,16 @@ def readable_python() -> str:
     """Return a Python of this version that every user can run."""
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         result = subprocess.run(
-            ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", python, "-c", ""],
+            [
+                "setpriv",
+                f"--reuid={UID}",
+                f"--regid={UID}",
+                "--clear-groups",
+                "env",
+                python,
+                "-c",
+                "",
+            ],
             check=False,
             capture_output=True,
         )

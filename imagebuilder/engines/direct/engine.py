@@ -7,10 +7,12 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from imagebuilder import command, sandbox, tools
@@ -107,21 +109,21 @@ class DirectEngine:
         step = next(each for each in steps if each.name == packages.STEP)
         layer = _layer(request.cache_dir, step.id)
         layer.parent.mkdir(parents=True, exist_ok=True)
-        work = request.cache_dir / "work" / f"{request.resolved.name}-{secrets.token_hex(4)}"
-        with FileLock(f"{layer}.lock", timeout=_TIMEOUT):
+        with (
+            _work_folder(request.cache_dir, request.resolved.name) as work,
+            FileLock(f"{layer}.lock", timeout=_TIMEOUT),
+        ):
             facts = None if again else _layer_facts(layer)
             fresh = layer.with_name(f".{layer.name}.new")
             remove_tree(fresh)  # what a build that was killed left
             if facts is None:
                 fresh.mkdir()
-            work.mkdir(parents=True)
             try:
                 job = self._job(request, layer if facts else fresh, facts, work, into)
                 outcome = _run_worker(job, request)
                 if facts is None:
                     _keep_layer(fresh, layer, step.id, job)
             finally:
-                remove_tree(work)
                 remove_tree(fresh)
         reused = frozenset({packages.STEP}) if facts else frozenset[str]()
         return Made(
@@ -168,6 +170,33 @@ class DirectEngine:
             project=resolved.project.root,
             image=resolved.recipe.image,
         )
+
+
+@contextmanager
+def _work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
+    """Give a folder for one build, and remove those of builds that were killed.
+
+    Each has a lock beside it, which the kernel lets go of when its process ends, however.
+    """
+    place = cache_dir / "work"
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in place.glob("*.d"):
+        lock = FileLock(folder.with_suffix(".lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        remove_tree(folder)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+        lock.release()
+    folder = place / f"{name}-{secrets.token_hex(4)}.d"
+    with FileLock(folder.with_suffix(".lock")):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
+            folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _where_packages(kickstart: Kickstart) -> Location | None:

@@ -46,7 +46,7 @@ def ruleset(tree: Tree, commands: tuple[Command, ...]) -> str:
     accepted = [rule for command in commands for rule in _rules(tree, command)]
     rules = "\n".join(f"\t\t{rule}" for rule in dict.fromkeys(accepted))
     return f"""#!/usr/sbin/nft -f
-# From the kickstart: {", ".join(str(command.where) for command in commands)}
+# From the kickstart.
 flush ruleset
 
 table inet filter {{

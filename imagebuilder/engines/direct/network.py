@@ -100,7 +100,7 @@ def network_file(command: Command) -> str:
     # The live root's own connection was made by the initrd: taking it over must not drop it.
     return "\n".join(
         [
-            f"# From the kickstart: {command.where}",
+            "# From the kickstart.",
             "[Match]",
             match,
             *(["", "[Link]", *link] if link else []),

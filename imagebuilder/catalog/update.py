@@ -1,0 +1,75 @@
+"""Compare-and-swap: how an object that many write to is changed without losing a change."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from imagebuilder.catalog.stores.base import Conflict, Object, ObjectStore
+from imagebuilder.errors import CatalogError, Location
+from imagebuilder.progress import Cancel
+
+_ATTEMPTS = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
+
+Change = Callable[[Object | None], bytes | None]
+"""Gets the object as it is (None: there is none); returns its new bytes, None to leave it."""
+
+
+def update(
+    store: ObjectStore,
+    key: str,
+    change: Change,
+    cancel: Cancel,
+    *,
+    content_type: str = "application/json",
+) -> bytes | None:
+    """Change an object; when somebody else was faster, look again and decide anew.
+
+    Returns:
+        What was written, or None when ``change`` left it as it was.
+
+    Raises:
+        CatalogError: others were faster every time, or the store refused.
+    """
+    written: bytes | None = None
+    for attempt in range(_ATTEMPTS):
+        cancel.check()
+        current = store.get(key)
+        if written is not None and current is not None and current.data == written:
+            return written  # our write came through; only the answer to it was lost
+        data = change(current)
+        if data is None:
+            return None
+        try:
+            store.put(
+                key,
+                data,
+                if_match=current.etag if current else None,
+                if_none_match=current is None,
+                content_type=content_type,
+            )
+        except Conflict:
+            written = data
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
+            time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret hangs on it
+        else:
+            return data
+    raise CatalogError(
+        f"was changed by others {_ATTEMPTS} times while this process tried to",
+        where=Location(file=store.url_of(key)),
+        fix="run the same command again when fewer publish at once",
+    )
+
+
+def create(
+    store: ObjectStore, key: str, data: bytes, *, content_type: str = "application/json"
+) -> bool:
+    """Write an object that never changes; return whether it is there now with these bytes."""
+    try:
+        store.put(key, data, if_none_match=True, content_type=content_type)
+    except Conflict:
+        current = store.get(key)
+        return current is not None and current.data == data
+    return True

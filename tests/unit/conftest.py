@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import FakeEngine, FakePrograms, MakeProject, written
+
+from imagebuilder import engines, plan
+from imagebuilder.errors import Location
+from imagebuilder.kickstart import Kickstart, compose
+from imagebuilder.kickstart.flatten import Line
+from imagebuilder.kickstart.parse import parse
+from imagebuilder.project import Project
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> MakeProject:
+    """Writes recipes and fragments, and opens the project that they make.
+
+    Adds to the project if that folder holds one already.
+    """
+
+    def make(files: dict[str, str] | None = None, *, folder: str = "project") -> Project:
+        root = tmp_path / folder
+        (root / "recipes").mkdir(parents=True, exist_ok=True)
+        written(root, files or {})
+        return Project.open(root)
+
+    return make
+
+
+@pytest.fixture
+def kickstart_of() -> Callable[[str], Kickstart]:
+    """Parses a text as if it stood in the fragment ``kickstarts/f.ks``."""
+
+    def make(text: str) -> Kickstart:
+        lines = textwrap.dedent(text).removeprefix("\n").splitlines()
+        where = (Location(file="kickstarts/f.ks", line=n) for n in range(1, len(lines) + 1))
+        return parse(tuple(map(Line, lines, where)), "RHEL9")
+
+    return make
+
+
+@pytest.fixture
+def composed(make_project: MakeProject) -> Callable[..., Kickstart]:
+    """Composes fragments; those named ``a.ks``, ``b.ks``… in the recipe are ``names``."""
+
+    def make(
+        files: dict[str, str], names: tuple[str, ...] = ("a.ks",), more: str = ""
+    ) -> Kickstart:
+        recipe = f'distro = "debian-12"\nkickstarts = {list(names)}\n{textwrap.dedent(more)}'
+        fragments = {f"kickstarts/{name}": text for name, text in files.items()}
+        project = make_project({"recipes/r.toml": recipe, **fragments})
+        return compose(project.resolve("r"))
+
+    return make
+
+
+@pytest.fixture
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """Is used in place of every engine."""
+    engine = FakeEngine()
+    monkeypatch.setattr(engines, "find", lambda name, where=None: engine)
+    assert plan.engines is engines
+    return engine
+
+
+@pytest.fixture
+def fake_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePrograms:
+    """Goes before everything else on PATH."""
+    folder = tmp_path / "fake-programs"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin")
+    return FakePrograms(folder)

@@ -1,0 +1,130 @@
+"""Stand-ins that the tests share; ``conftest.py`` has the fixtures that hand them out."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from imagebuilder.engines import Input, Made, Request, Step, StepSpec
+from imagebuilder.project import Project
+
+
+class MakeProject(Protocol):
+    def __call__(self, files: dict[str, str] | None = None, *, folder: str = ...) -> Project: ...
+
+
+def written(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text[1:]) if text.startswith("\n ") else text)
+
+
+@dataclass
+class FakeEngine:
+    """An engine that starts nothing: its image is the kickstart's text."""
+
+    extra: dict[str, str] = field(default_factory=dict)
+    cached: set[str] = field(default_factory=set)
+    made: list[str] = field(default_factory=list)
+    before_make: Callable[[Request, Path], None] = lambda request, into: None
+    after_make: Callable[[Request, Path], None] = lambda request, into: None
+
+    def check(self, request: Request) -> tuple[str, ...]:
+        return ("a note of the engine",)
+
+    def steps(self, request: Request) -> tuple[StepSpec, ...]:
+        packages = [
+            Input.of("package", wish.name, f"package {wish.name}")
+            for wish in request.kickstart.packages
+        ]
+        commands = [
+            Input.of(each.name, each.text, f"{each.name} of {each.where}")
+            for each in request.kickstart.commands
+        ]
+        extra = [Input.of(kind, value) for kind, value in self.extra.items()]
+        return (
+            StepSpec(name="packages", inputs=(*packages, *extra), text="install"),
+            StepSpec(name="configure", inputs=tuple(commands), text="apply", after="packages"),
+        )
+
+    def has(self, request: Request, step: str, step_id: str) -> bool:
+        return step in self.cached
+
+    def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
+        self.made.append(request.resolved.name)
+        (into / "logs").mkdir()
+        (into / "logs/configure.log").write_text("what the tools said\n")
+        self.before_make(request, into)
+        for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
+            (into / name).write_text(f"{name} of\n{request.kickstart.text}")
+        (into / "packages.json").write_text('{"format":1,"packages":[]}')
+        self.after_make(request, into)
+        return Made(
+            kernel_release="6.1.0-1-amd64",
+            tree_size=1,
+            package_count=0,
+            tools={},
+            seconds={"packages": 1.0},
+            reused=frozenset(self.cached),
+            notes=("a note of the build",),
+        )
+
+
+@dataclass
+class FakePrograms:
+    """Stand-ins on PATH; each notes its command lines."""
+
+    folder: Path
+
+    def write(self, name: str, script: str) -> None:
+        program = self.folder / name
+        program.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>{self.folder}/calls\n{textwrap.dedent(script)}\n'
+        )
+        program.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        path = self.folder / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def forget(self) -> None:
+        (self.folder / "calls").unlink(missing_ok=True)
+
+
+# What the stand-in for apt-get would install: enough to boot over the network.
+PACKAGES = {
+    "base-files": "12.4",
+    "curl": "7.88",
+    "dracut-core": "059-4",
+    "dracut-live": "059-4",
+    "dracut-network": "059-4",
+    "linux-image-amd64": "6.1.90-1",
+}
+
+
+def fake_apt(
+    programs: FakePrograms, packages: dict[str, str] | None = None, date: str = "0"
+) -> None:
+    """Put an apt on PATH that knows these packages, and whatever it is asked to install."""
+    known = PACKAGES if packages is None else packages
+    rows = (f"Inst {name} ({version} Debian:12 [amd64])" for name, version in known.items())
+    listed = "\n".join(rows)
+    programs.write("apt-config", "exit 0")
+    programs.write("apt-cache", f"printf '%s\\n' {' '.join(known)}")
+    programs.write(
+        "apt-get",
+        f"""
+        if [ "$1" = update ]; then
+            lists=$(sed -n 's/^Dir::State::lists "\\(.*\\)";/\\1/p' "$APT_CONFIG")
+            echo "Date: Thu, 01 Jan 1970 00:00:0{date} UTC" >"$lists/mirror_InRelease"
+            exit 0
+        fi
+        cat <<'END'
+        {listed}
+        END
+        """.replace("\n        ", "\n"),
+    )

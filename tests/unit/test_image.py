@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from imagebuilder.errors import InputError
+from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, boot_script, measure
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    for name in ARTEFACTS:
+        (tmp_path / name).write_text(f"this is {name}\n")
+    (tmp_path / "packages.json").write_text(
+        '{"format":1,"packages":[{"name":"a","version":"1","arch":"all"}]}'
+    )
+    facts = ImageFacts(
+        id="0123456789abcdef",
+        recipe="base",
+        distro="debian-12",
+        engine="direct",
+        created="2026-01-01T00:00:00Z",
+        kernel_release="6.1.0",
+        kernel_args=("quiet",),
+        tree_size=1,
+        package_count=1,
+        artefacts=tuple(measure(tmp_path / name) for name in ARTEFACTS),
+        steps=(),
+        tools={},
+    )
+    (tmp_path / FACTS).write_text(facts.model_dump_json())
+    return tmp_path
+
+
+def test_a_whole_image(built: Path) -> None:
+    image = Image.open(built)
+    image.verify()
+    assert (image.id, image.recipe) == ("0123456789abcdef", "base")
+    assert [path.name for path in (image.kernel, image.initrd, image.rootfs)] == [
+        "vmlinuz",
+        "initrd.img",
+        "rootfs.squashfs",
+    ]
+    assert image.packages().packages[0].name == "a"
+
+
+def test_a_changed_byte_is_found(built: Path) -> None:
+    (built / "rootfs.squashfs").write_text("that is rootfs.squashfs\n"[:-1] + "x")
+    with pytest.raises(InputError, match=r"rootfs\.squashfs is not what was built") as caught:
+        Image.open(built).verify()
+    assert "build -B base" in caught.value.fix
+
+
+def test_a_missing_file_is_found(built: Path) -> None:
+    (built / "vmlinuz").unlink()
+    with pytest.raises(InputError, match=r"vmlinuz cannot be read"):
+        Image.open(built).verify()
+
+
+def test_no_image(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        Image.open(tmp_path)
+
+
+@pytest.mark.parametrize("change", [("{", "["), ('"debian-12"', "3"), ('"format":1', '"format":2')])
+def test_facts_that_cannot_be_read(built: Path, change: tuple[str, str]) -> None:
+    facts = built / FACTS
+    facts.write_text(facts.read_text().replace(*change, 1))
+    with pytest.raises(InputError, match="cannot be read as an image") as caught:
+        Image.open(built)
+    assert caught.value.where
+    assert caught.value.where.file == str(facts)
+
+
+def test_an_artefact_has_one_of_the_known_names(built: Path) -> None:
+    with pytest.raises(ValidationError):
+        measure(built / FACTS)
+
+
+def test_the_boot_script_names_the_files_and_arguments() -> None:
+    script = boot_script(
+        title="base 0123",
+        base="${cwduri}",
+        kernel="vmlinuz",
+        initrd="initrd.img",
+        rootfs="rootfs.squashfs",
+        args=("quiet", "console=ttyS0"),
+    )
+    lines = script.splitlines()
+    assert lines[0] == "#!ipxe"
+    kernel = next(line for line in lines if line.startswith("kernel "))
+    assert kernel.startswith("kernel ${base}vmlinuz ")
+    assert " root=live:${base}rootfs.squashfs " in kernel
+    assert " quiet console=ttyS0 ${extra-args} " in kernel
+    assert "isset ${base} || set base ${cwduri}" in lines
+    # Whatever fails ends in a label that is there.
+    labels = {line[1:] for line in lines if line.startswith(":")}
+    assert {line.split()[-1] for line in lines if "goto" in line} == labels
