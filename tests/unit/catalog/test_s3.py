@@ -466,14 +466,13 @@ def test_each_request_of_a_publish_fails_in_turn(
 
             proxy.reset(plan)
             catalog = Catalog.open(url)
+            error: CatalogError | None = None
             try:
                 catalog.publish(
                     image, channel="testing", evidence=passing(image), force=not lasting
                 )
             except CatalogError as caught:
                 error = caught
-            else:
-                error = None
             if error:
                 assert fault == "403" or lasting, (n, error)
                 assert error.where

@@ -1,0 +1,158 @@
+"""Write the reference pages that follow from the code: docs/recipes.md and docs/kickstarts.md.
+
+Run it after a change of the models or of what the direct engine honours; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pykickstart.version import makeVersion
+
+from imagebuilder import checks, distro
+from imagebuilder.engines.direct import fate
+from imagebuilder.project import ProjectFile
+from imagebuilder.recipe import ImageOptions, KernelOptions, Recipe, SmokeOptions
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+RECIPES = """\
+# Recipes
+
+<!-- Made by ci/reference.py from the models: change those, then run it. -->
+
+A recipe is a file `recipes/NAME.toml`; its name is that of the file.
+An editor that knows JSON Schema finds the schema in [schemas/recipe.json](schemas/recipe.json).
+
+## How a recipe adds to its parent
+
+`extends` names one parent, which may have a parent of its own.
+A scalar replaces the parent's; tables merge key by key; lists are added after the parent's.
+
+## Templates
+
+The strings in `kernel` and `checks`, and the fragments, are Jinja2 templates.
+They know the recipe's `params`, `recipe` (its name) and `distro` (`id`, `family`, `name`, `version`, `suite`).
+A variable that is not set is an error; `{{ x | default("y") }}` gives a default.
+
+- `{{ x }}` puts in a value; `{% if x %}`, with a space after the sign, opens a block; `<#-- … --#>` is a comment.
+- A line that holds block tags alone leaves nothing behind; each other line keeps its newline.
+- Ordinary shell stays as it is: `${#array[@]}`, `${name%%.*}`, `printf '{%s}'`, `docker ps --format '{{.Names}}'`.
+- Text that looks like a template and is none goes between `{% raw %}` and `{% endraw %}`.
+"""
+
+KICKSTARTS = """\
+# Kickstarts
+
+<!-- Made by ci/reference.py from the code: change that, then run it. -->
+
+The fragments of a recipe are rendered, `%include`d fragments are put in their places, and the whole is checked by pykickstart with the syntax of the recipe's distribution.
+Debian has no kickstart syntax of its own; its recipes are read with that of the EL release of its time: {versions}.
+
+`%include` takes the name of a fragment, looked for beside the one that includes it, then in the project's `kickstarts/`, then among those that come with imagebuilder.
+
+## Several lines of one command
+
+Each line is applied, in the order in which they stand, so that fragments add to each other: the services, ports and kernel arguments of all lines hold.
+Of `lang`, `keyboard`, `timezone` and `rootpw` the last line holds.
+In `%packages` the later line holds: a child takes out what its parent put in with `-NAME`.
+
+## What the direct engine does with each command
+
+Each is honoured, without effect on a live image (a build lists these as notes), or refused with the fragment's file and line, before anything is made.
+"""
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return the rows of a table of a model's keys."""
+    rows = []
+    for name, field in model.model_fields.items():
+        schema = model.model_json_schema()["properties"][name]
+        default = "" if field.is_required() else json.dumps(schema.get("default", ""))
+        default = "" if default in ("", '""', "null") else f"`{default}`"
+        rows.append(f"| `{prefix}{name}` | {field.description or ''} | {default} |")
+    return rows
+
+
+def table(title: str, rows: list[str], intro: str = "") -> str:
+    """Return a section with a table of keys."""
+    head = ["| key | what it says | default |", "| --- | --- | --- |"]
+    return "\n".join([f"\n## {title}\n", *([intro + "\n"] if intro else []), *head, *rows, ""])
+
+
+def recipes() -> str:
+    """Return the page on recipes."""
+    tables = ("kernel", "image", "smoke")
+    top = [
+        row
+        for row in keys(Recipe)
+        if not any(row.startswith(f"| `{name}`") for name in (*tables, "name"))
+    ]
+    kinds: dict[str, Any] = {
+        "unit": checks.UnitCheck,
+        "command": checks.CommandCheck,
+        "file": checks.FileCheck,
+        "port": checks.PortCheck,
+        "no_failed_units": checks.NoFailedUnitsCheck,
+    }
+    parts = [RECIPES, table("Keys", top)]
+    for name, model in zip(tables, (KernelOptions, ImageOptions, SmokeOptions), strict=True):
+        parts.append(table(f"`[{name}]`", keys(model)))
+    parts.append("\n## `[[checks]]`\n\nWhich kind a check is follows from the key that it has.\n")
+    for name, model in kinds.items():
+        parts.append(table(f"A check with `{name}`", keys(model), model.__doc__ or ""))
+    parts.append(
+        table("The project file `imagebuilder.toml`", keys(ProjectFile), "It need not be there.")
+    )
+    return "".join(parts).replace("\n\n\n", "\n\n")
+
+
+def kickstarts() -> str:
+    """Return the page on kickstarts."""
+    versions = ", ".join(
+        f"{each} with {distro.find(each).kickstart_version}" for each in distro.names()
+    )
+    commands = sorted(makeVersion(distro.find(distro.names()[0]).kickstart_version).commands)
+    rows = ["| command | what becomes of it |", "| --- | --- |"]
+    rows += [f"| `{name}` | {_fate(name)} |" for name in commands]
+    sections = ["", "## Sections", "", "| section | what becomes of it |", "| --- | --- |"]
+    for name, options in fate.SECTIONS.items():
+        sections.append(f"| `{name}` | honoured: {_words(options)} |")
+    sections.append("| any other | refused |")
+    return KICKSTARTS.format(versions=versions) + "\n" + "\n".join([*rows, *sections]) + "\n"
+
+
+def _fate(name: str) -> str:
+    forms = fate.WITHOUT_EFFECT_WITH.get(name)
+    if forms:
+        said = "; ".join(f"`{option}`: without effect: {why}" for option, why in forms.items())
+        return f"{said}; else refused"
+    if name in fate.HONOURED:
+        idle = fate.OPTIONS_WITHOUT_EFFECT.get(name, {})
+        rest = f"; without effect: {_words(idle)}" if idle else ""
+        return f"honoured: {_words(fate.HONOURED[name])}{rest}"
+    if name in fate.WITHOUT_EFFECT:
+        return f"without effect: {fate.WITHOUT_EFFECT[name]}"
+    return "refused"
+
+
+def _words(options: Any) -> str:
+    return ", ".join(f"`{option}`" for option in sorted(options))
+
+
+def schema() -> str:
+    """Return the JSON Schema of a recipe file."""
+    made = Recipe.model_json_schema()
+    made["properties"].pop("name")  # a recipe's name is that of its file
+    made["required"] = [name for name in made.get("required", []) if name != "name"]
+    return json.dumps(made, indent=1) + "\n"
+
+
+PAGES = {"recipes.md": recipes, "kickstarts.md": kickstarts, "schemas/recipe.json": schema}
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make())

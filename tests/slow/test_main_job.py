@@ -1,0 +1,130 @@
+"""The way through the whole, as the README has it: build, boot, publish, fetch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Cli
+
+import imagebuilder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def published(
+    base_image: imagebuilder.Image,
+    base_project: imagebuilder.Project,
+    cache_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A catalog with ``base`` in it, by the Python lines of the README."""
+    folder = tmp_path_factory.mktemp("catalog")
+    lines = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert lines
+    code = lines[1].replace("/tmp/catalog", str(folder))
+    assert code.count("\n") <= 12
+    _run(code, base_project.root, cache_dir)
+    return folder
+
+
+def _run(code: str, cwd: Path, cache_dir: Path) -> None:
+    before, home = os.environ.get("IMAGEBUILDER_CACHE"), Path.cwd()
+    os.environ["IMAGEBUILDER_CACHE"] = str(cache_dir)
+    os.chdir(cwd)
+    try:
+        exec(compile(textwrap.dedent(code), "example", "exec"), {})
+    finally:
+        os.chdir(home)
+        if before is None:
+            del os.environ["IMAGEBUILDER_CACHE"]
+        else:
+            os.environ["IMAGEBUILDER_CACHE"] = before
+
+
+def test_report_says_what_was_tested(published: Path, base_image: imagebuilder.Image) -> None:
+    report = json.loads((base_image.path / "smoke/report.json").read_text())
+    assert report["passed"]
+    assert report["boot_path"] == "pxe-bios"
+    assert report["accelerator"]["used"] in ("kvm", "tcg")
+    assert report["accelerator"]["why"]
+    assert report["kernel"] == base_image.facts.kernel_release
+    assert 1 < report["seconds_to_multi_user"] < 600
+    assert {check["outcome"] for check in report["checks"]} == {"passed"}
+    assert len(report["checks"]) > 5
+    base_image.verify()  # the tested bytes are those that were built
+
+
+def test_published_again_by_the_command_nothing_is_done(
+    published: Path, base_project: imagebuilder.Project, cli: Cli
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in published.rglob("*")}
+    result = cli("publish", "base", "--catalog", f"file://{published}", cwd=base_project.root)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("up to date") == 3  # image, smoke, publish
+    assert re.search(r"release \S+ is in channel testing", result.stdout)
+    assert {path: path.stat().st_mtime_ns for path in published.rglob("*")} == before
+    asked = cli("publish", "-q", "base", "--catalog", str(published), cwd=base_project.root)
+    assert asked.returncode == 0
+
+
+def test_fetched_release_is_what_was_built(
+    published: Path,
+    base_image: imagebuilder.Image,
+    base_project: imagebuilder.Project,
+    cli: Cli,
+    tmp_path: Path,
+) -> None:
+    url = f"file://{published}"
+    listed = cli("catalog", "ls", "--catalog", url, cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert "testing" in listed.stdout
+    shown = cli("catalog", "show", "base", "--catalog", url, "--json", cwd=tmp_path)
+    assert json.loads(shown.stdout)["release"]["image"] == base_image.id
+    args = ("--catalog", url, "--channel", "testing", "--output", "out")
+    result = cli("catalog", "pull", "base", *args, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
+        assert (tmp_path / "out" / name).read_bytes() == (base_image.path / name).read_bytes()
+
+
+def test_image_that_failed_its_test_is_not_published(
+    published: Path, base_image: imagebuilder.Image, base_project: imagebuilder.Project
+) -> None:
+    report = imagebuilder.SmokeReport.model_validate_json(
+        (base_image.path / "smoke/report.json").read_bytes()
+    )
+    failed = report.model_copy(update={"passed": False})
+    for each in (failed, None):
+        with pytest.raises(imagebuilder.CatalogError):
+            imagebuilder.publish_image(
+                base_project, base_image, each, catalog=str(published), channel="stable"
+            )
+
+
+def test_lines_of_the_page_on_python_run(
+    base_image: imagebuilder.Image, base_project: imagebuilder.Project, cache_dir: Path
+) -> None:
+    lines = re.search(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    assert lines
+    _run(lines[1], base_project.root, cache_dir)
+    assert (base_project.root / "build/base-quiet/latest/image.json").exists()
+
+
+def test_hypervisor_boots_with_what_its_recipe_says(
+    base_project: imagebuilder.Project, cache_dir: Path
+) -> None:
+    options = imagebuilder.Options.make(cache_dir=cache_dir)
+    image = imagebuilder.build_image(base_project, "hypervisor", options)
+    assert "intel_iommu=on" in image.facts.kernel_args
+    report = imagebuilder.smoke_image(base_project, image, options)
+    failed = [check for check in report.checks if check.outcome != "passed"]
+    assert report.passed, (report.failure, failed)
+    titles = " ".join(check.title for check in report.checks)
+    for name in ("libvirtd.service", "ovs-vswitchd.service", "cf-execd", "cf-serverd"):
+        assert name in titles
