@@ -12,6 +12,7 @@ import pytest
 from conftest import copy_project
 
 import imagebuilder
+from imagebuilder.image import sha256_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +50,33 @@ def test_ordinary_user_builds_the_same_bytes(base_image: imagebuilder.Image) -> 
     finally:
         # Files of subordinate ids are root's to remove here.
         shutil.rmtree(home)
+
+
+def _difference(one: imagebuilder.Image, other: imagebuilder.Image, work: Path) -> str:
+    """Say which files of two root file systems differ."""
+    found: list[dict[str, str]] = []
+    for n, image in enumerate((one, other)):
+        tree = work / f"tree-{n}"
+        subprocess.run(
+            ["unsquashfs", "-q", "-n", "-d", str(tree), str(image.rootfs)],
+            check=False,
+            capture_output=True,
+        )
+        files = {}
+        for path in sorted(tree.rglob("*")):
+            facts = path.lstat()
+            files[str(path.relative_to(tree))] = (
+                f"{facts.st_mode:o} {facts.st_uid}/{facts.st_gid} {facts.st_mtime_ns} "
+                + (str(path.readlink()) if path.is_symlink() else "")
+                + (sha256_of(path) if path.is_file() and not path.is_symlink() else "")
+            )
+        found.append(files)
+    names = sorted(found[0].keys() | found[1].keys())
+    return "\n".join(
+        f"{name}: {found[0].get(name)} / {found[1].get(name)}"
+        for name in names
+        if found[0].get(name) != found[1].get(name)
+    )
 
 
 def _build_as_user(base_image: imagebuilder.Image, home: Path) -> None:
@@ -94,5 +122,5 @@ PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build base
     image = imagebuilder.Image.open(home / "build/base/latest")
     image.verify()
     assert image.id == base_image.id
-    assert image.facts.artefacts == base_image.facts.artefacts
+    assert image.facts.artefacts == base_image.facts.artefacts, _difference(base_image, image, home)
     assert image.path.stat().st_uid == UID

@@ -56,6 +56,9 @@ def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
         "--dpkgopt=force-unsafe-io",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"',
+        # apt changes to its own user only where that user can reach the tree: who owns its
+        # folders would depend on where the tree is.
+        '--aptopt=APT::Sandbox::User "root"',
         f'--aptopt=Apt::Install-Recommends "{"true" if job.recommends else "false"}"',
         *(f"--aptopt={line.rstrip(';')}" for line in job.proxies),
     ]

@@ -68,11 +68,12 @@ class Tree:
         Only its last part can be a pattern; links before it are followed inside the tree.
         """
         folder, _, name = pattern.rpartition("/")
-        try:
-            found = list(self.path(f"{folder}/{name}").parent.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
+        if not self.exists(f"/{folder}"):
             return []
-        return sorted(each for each in found if fnmatchcase(each.name, name))
+        inside = self.path(f"/{folder}/{name}").parent
+        if not inside.is_dir():
+            return []
+        return sorted(each for each in inside.iterdir() if fnmatchcase(each.name, name))
 
     def read(self, inside: str) -> str:
         """Return the text of a file, or "" if there is none."""
