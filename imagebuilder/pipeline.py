@@ -266,21 +266,26 @@ def each(
     waiting = list(dict.fromkeys(names))
     running: dict[Future[T], str] = {}
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="imagebuilder") as pool:
-        while waiting or running:
-            while waiting and len(running) < jobs and (keep_going or not failures):
-                if cancel.is_set:
-                    waiting.clear()
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs and (keep_going or not failures):
+                    if cancel.is_set:
+                        waiting.clear()
+                        break
+                    name = waiting.pop(0)
+                    running[pool.submit(work, name)] = name
+                if not running:
                     break
-                name = waiting.pop(0)
-                running[pool.submit(work, name)] = name
-            if not running:
-                break
-            # The time limit lets signal handlers run in the main thread.
-            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = running.pop(future)
-                try:
-                    results[name] = future.result()
-                except ImageBuilderError as error:
-                    failures.append(Failure(name=name, error=error))
+                # The time limit lets signal handlers run in the main thread.
+                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    try:
+                        results[name] = future.result()
+                    except ImageBuilderError as error:
+                        failures.append(Failure(name=name, error=error))
+        except BaseException:
+            # The pool waits for what runs: it is to end now.
+            cancel.set("another piece of work broke")
+            raise
     return results, tuple(failures)

@@ -15,7 +15,7 @@ from imagebuilder.errors import InputError, Location
 _FILE_LIMIT = 10 << 20  # bytes of one fragment
 _TOTAL_LIMIT = 32 << 20  # characters of all lines together
 _DEPTH_LIMIT = 64  # fragments that include one another
-_COUNT_LIMIT = 10_000  # %include lines that are followed
+_COUNT_LIMIT = 2_000  # %include lines that are followed
 
 
 @dataclass(frozen=True, slots=True)
