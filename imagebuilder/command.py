@@ -48,6 +48,12 @@ class Result:
     seconds: float
 
 
+def search_path() -> str:
+    """Return PATH with the administrator's folders, which Debian leaves out for other users."""
+    folders = os.environ.get("PATH", os.defpath).split(":")
+    return ":".join(dict.fromkeys([*folders, "/usr/local/sbin", "/usr/sbin", "/sbin"]))
+
+
 def redact(text: str) -> str:
     """Return the text without the user names and passwords of the URLs in it."""
     return _CREDENTIALS.sub(r"\1", text)
@@ -79,7 +85,8 @@ def run(
         cancel: looked at several times a second.
         log: a file to which the command line and everything that it says is appended.
         cwd: the directory to run in.
-        env: the whole environment; by default this process's own.
+        env: the whole environment; by default this process's own.  Without a PATH in it,
+            this process's.
         stdin: what it reads; by default nothing.
         on_line: called with each line of standard output, without its newline.
         on_error_line: the same for standard error.
@@ -105,7 +112,7 @@ def run(
             process = subprocess.Popen(
                 sandbox.mortal(argv),
                 cwd=cwd,
-                env=dict(env) if env is not None else None,
+                env={"PATH": search_path(), **env} if env is not None else _own_environment(),
                 stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -149,6 +156,10 @@ def run(
     if check and returncode != 0 and not stopped:
         raise failure(result, what=what, fix=fix, log=log)
     return result
+
+
+def _own_environment() -> dict[str, str]:
+    return {**os.environ, "PATH": search_path()}
 
 
 def failure(

@@ -70,7 +70,7 @@ def _programs() -> Iterator[Finding]:
     for name, package in tools.PACKAGES.items():
         if name == "newuidmap" and os.geteuid() == 0:
             continue  # root needs no user namespace
-        path = shutil.which(name)
+        path = tools.find(name)
         if path is None:
             yield Finding(
                 name=name,
@@ -107,7 +107,7 @@ def _namespaces() -> Finding:
 
 
 def _firmware() -> Iterator[Finding]:
-    if shutil.which(machine.QEMU) is None:
+    if tools.find(machine.QEMU) is None:
         return
     for path in machine.BOOT_PATHS.values():
         name = f"boot path {path.name}"
@@ -120,7 +120,7 @@ def _firmware() -> Iterator[Finding]:
 
 
 def _kvm(cache_dir: Path, project_root: Path | None) -> Finding:
-    if shutil.which("qemu-system-x86_64") is None:
+    if tools.find("qemu-system-x86_64") is None:
         return Finding(name="kvm", state="warning", text="not tried: QEMU is not installed")
     built = sorted((project_root / "build").glob("*/latest/vmlinuz")) if project_root else []
     verdict = accel.kvm_verdict(cache_dir, built[0] if built else None)

@@ -26,7 +26,12 @@ _VERSION_OPTION = {"mksquashfs": "-version"}
 
 def missing(names: Iterable[str]) -> list[str]:
     """Return those of the programs that are not installed."""
-    return [name for name in names if shutil.which(name) is None]
+    return [name for name in names if find(name) is None]
+
+
+def find(name: str) -> str | None:
+    """Return the path of a program, or None; the folders of the administrator count as well."""
+    return shutil.which(name, path=command.search_path())
 
 
 def install_command(names: Iterable[str]) -> str:

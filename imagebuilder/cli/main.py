@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from imagebuilder.cli import catalog_verbs, verbs
 from imagebuilder.cli.output import Output
@@ -30,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     out = Output(as_json=args.json, quiet=getattr(args, "question", False))
     cancel = Cancel()
-    _stop_on_signals(cancel)
+    _stop_on_signals(cancel, silent=args.json or out.quiet)
     context = verbs.Context(args=args, out=out, cancel=cancel)
     try:
         status: int = args.verb(context)
@@ -49,13 +48,16 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-def _stop_on_signals(cancel: Cancel) -> None:
+def _stop_on_signals(cancel: Cancel, *, silent: bool) -> None:
     """Let the first signal ask to stop in good order, and the second stop at once."""
 
     def stop(number: int, _frame: object) -> None:
         if cancel.is_set:
             raise KeyboardInterrupt
         cancel.set(f"stopped by {signal.Signals(number).name}")
+        if not silent:
+            # Written past the output's lock, which the interrupted code may be holding.
+            os.write(2, b"\nstopping, and clearing up...\n")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
@@ -110,9 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"imagebuilder {version('imagebuilder')}"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="say the version, and end")
     sub = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(
@@ -146,6 +146,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Says the version; what finds it is loaded only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"imagebuilder {version('imagebuilder')}")
+        parser.exit()
+
+
 def _everywhere(folder: str, as_json: bool | str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
@@ -158,7 +168,6 @@ def _everywhere(folder: str, as_json: bool | str) -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)

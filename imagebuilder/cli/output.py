@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TextIO
 
 from imagebuilder.errors import ImageBuilderError
 from imagebuilder.progress import Event, Observer, ignore
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _PLAIN_INTERVAL = 15.0  # seconds between lines on the progress of one step, where there are no bars
 
@@ -76,7 +77,7 @@ class Output:
     def _print(self, text: str, stream: TextIO) -> None:
         with self._lock:
             if self._bars:
-                tqdm.write(text, file=stream)
+                next(iter(self._bars.values())).write(text, file=stream)
             else:
                 print(text, file=stream, flush=True)
 
@@ -100,6 +101,8 @@ class Output:
         self._print(line, sys.stderr)
 
     def _draw(self, event: Event) -> None:
+        from tqdm import tqdm
+
         key = (event.subject, event.step)
         title = f"{event.subject}: {event.step}"
         if event.kind in ("note", "reused"):

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from fakes import ended
 
-from imagebuilder import command, sandbox, tools
+from imagebuilder import command, tools
 from imagebuilder.command import redact, run
 from imagebuilder.errors import HostError, Interrupted, StepError
 from imagebuilder.progress import Cancel
@@ -79,7 +80,7 @@ def test_time_is_limited_for_a_program_that_ignores_sigterm_and_its_children(
             timeout=0.3,
             grace=0.2,
         )
-    assert sandbox.wait_until_gone(int(pid.read_text()), timeout=5)
+    assert ended(int(pid.read_text()))
 
 
 def test_the_request_to_stop(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_the_request_to_stop(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="SIGINT"):
         run(shell(f"sleep 300 & echo $! >{pid}; wait"), timeout=60, cancel=cancel)
     assert time.monotonic() - began < 5
-    assert sandbox.wait_until_gone(int(pid.read_text()), timeout=5)
+    assert ended(int(pid.read_text()))
     with pytest.raises(Interrupted):
         run(["touch", str(tmp_path / "started")], timeout=20, cancel=cancel)
     assert not (tmp_path / "started").exists()
@@ -205,7 +206,7 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
             time.sleep(0.02)
         child = int(pid.read_text())
         parent.kill()
-    assert sandbox.wait_until_gone(child, timeout=5)
+    assert ended(child)
 
 
 def test_versions() -> None:

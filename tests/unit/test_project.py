@@ -176,7 +176,7 @@ def test_a_very_long_line_of_parents_is_refused(make_project: MakeProject) -> No
 def test_a_missing_parent_is_named_where_it_is_asked_for(make_project: MakeProject) -> None:
     error = refusal(make_project({"recipes/a.toml": '\nsummary = "x"\nextends = "bse"\n'}), "a")
     assert "'bse'" in error.what
-    assert error.where == Location(file="recipes/a.toml", line=2, key="extends")
+    assert error.where == Location(file="recipes/a.toml", line=3, key="extends")
     assert error.fix == "known are: a"
 
 

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -86,10 +86,12 @@ class Index:
 
 
 def _seconds(date: str) -> int:
+    """Read the date of a Release file: ``Sat, 21 Nov 2026 02:10:46 UTC``."""
     try:
-        return int(parsedate_to_datetime(date).timestamp())
-    except (TypeError, ValueError):
+        read = datetime.strptime(date.strip(), "%a, %d %b %Y %H:%M:%S %Z")
+    except ValueError:
         return 0
+    return int(read.replace(tzinfo=UTC).timestamp())
 
 
 def open_index(
@@ -186,7 +188,7 @@ def _configure(folder: Path, sources: Sources, arch: str) -> None:
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
-    kept = ("PATH", "HOME", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+    kept = ("HOME", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         "APT_CONFIG": str(folder / "apt.conf"),

@@ -95,7 +95,7 @@ def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
     clamp_times(into, job.epoch)
 
 
-_KEPT = ("PATH", "HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+_KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
 class _Counter:

@@ -369,7 +369,7 @@ def test_two_threads_compose_at_once(make_project: MakeProject) -> None:
         | {f"kickstarts/k{n}.ks": f"lang C.{n}\nservices --enabled=s{n}\n" for n in range(8)}
     )
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda n: compose(project.resolve(f"r{n % 8}")), range(24)))
+        made = list(pool.map(lambda n: compose(project.resolve(f"r{n % 8}")), range(12)))
     for n, each in enumerate(made):
         assert each.last("lang").data.lang == f"C.{n % 8}"  # type: ignore[union-attr]
         assert each.all("services")[0].data.enabled == [f"s{n % 8}"]
