@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
@@ -13,13 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagebuilder import image
-from imagebuilder.errors import ImageBuilderError, Interrupted, StepError
+from imagebuilder import files, image
+from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
 from imagebuilder.image import Image, ImageFacts, InputRecord, StepRecord
 from imagebuilder.plan import Plan
 from imagebuilder.progress import Reporter
 
-_NEW, _OLD = ".new-", ".old-"
+_NEW = ".new-"
 FAILED = "failed"  # build/NAME/failed: the logs of the last build that failed
 
 
@@ -47,8 +46,10 @@ def build(plan: Plan, *, again: bool = False) -> Image:
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place, reporter):
             _clear(place)
-            if not again and plan.folder.is_dir():  # made while we waited for the lock
-                return Image.open(plan.folder)
+            if not again and plan.image is None:
+                made = _made_meanwhile(plan)
+                if made:
+                    return made
             return _make(plan, place, again=again)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
@@ -56,6 +57,14 @@ def build(plan: Plan, *, again: bool = False) -> Image:
             f"{error.strerror or error}{where}",
             fix="make room on the disk" if error.errno == 28 else "see that it can be written",
         ) from error
+
+
+def _made_meanwhile(plan: Plan) -> Image | None:
+    """Return the image if another build made it while this one waited for the lock."""
+    try:
+        return Image.open(plan.folder)
+    except InputError:  # it is not there, or what is there cannot be read: make it
+        return None
 
 
 def _make(plan: Plan, place: Path, *, again: bool) -> Image:
@@ -107,7 +116,9 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                 notes=(*plan.notes, *made.notes),
             )
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
-            _put(staging, plan.folder)
+            for path in (*(each for each in staging.iterdir() if each.is_file()), staging):
+                files.sync(path)
+            files.put_in_place(staging, plan.folder)
     except BaseException as error:
         if isinstance(error, ImageBuilderError) and not isinstance(error, Interrupted):
             _keep_logs(staging, place / FAILED, error)
@@ -140,29 +151,8 @@ def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
 
 def _clear(place: Path) -> None:
     """Remove what a build that was killed left.  The lock says that no other one runs."""
-    for path in (*place.glob(f"{_NEW}*"), *place.glob(f"{_OLD}*")):
+    for path in place.glob(f"{_NEW}*"):
         shutil.rmtree(path)
-
-
-def _put(staging: Path, folder: Path) -> None:
-    _sync(staging)
-    if folder.exists():
-        old = folder.with_name(f"{_OLD}{secrets.token_hex(4)}")
-        folder.rename(old)
-        staging.rename(folder)
-        shutil.rmtree(old)
-    else:
-        staging.rename(folder)
-
-
-def _sync(folder: Path) -> None:
-    """Have the files on the disk before the name says that they are whole."""
-    for path in (*(each for each in folder.iterdir() if each.is_file()), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _point(link: Path, target: str) -> None:

@@ -119,6 +119,8 @@ def run(
                 start_new_session=True,
             )
         except FileNotFoundError as error:
+            if cwd is not None and error.filename == str(cwd):
+                raise StepError(f"{what or argv[0]}: there is no folder {cwd}") from error
             raise HostError(
                 f"{error.filename} is not installed", fix="run: imagebuilder doctor"
             ) from error

@@ -145,6 +145,8 @@ def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
 def mount_system(root: Path) -> None:
     """Mount what programs expect of a running system into a tree: proc, sys, dev, run, tmp."""
     for name in ("proc", "sys", "dev", "run", "tmp"):
+        if (root / name).is_symlink():  # it would lead out of the tree
+            raise OSError(40, "must be a folder, and is a symbolic link", str(root / name))
         (root / name).mkdir(exist_ok=True)
     _mount("proc", root / "proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None)
     bind(Path("/sys"), root / "sys")

@@ -12,7 +12,7 @@ from typing import Any
 from imagebuilder import template
 from imagebuilder.errors import InputError, Location
 
-_FILE_LIMIT = 10 << 20  # bytes of one fragment
+_FILE_LIMIT = 1 << 20  # bytes of one fragment
 _TOTAL_LIMIT = 32 << 20  # characters of all lines together
 _DEPTH_LIMIT = 64  # fragments that include one another
 _COUNT_LIMIT = 2_000  # %include lines that are followed

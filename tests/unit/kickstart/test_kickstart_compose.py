@@ -147,8 +147,8 @@ def test_a_fragment_that_is_too_large(composed: Composed, make_project: MakeProj
     folder = make_project().root / "kickstarts"
     folder.mkdir()
     with (folder / "big.ks").open("wb") as file:
-        file.truncate((10 << 20) + 1)
-    with pytest.raises(InputError, match="at most 10 MiB") as caught:
+        file.truncate((1 << 20) + 1)
+    with pytest.raises(InputError, match="at most 1 MiB") as caught:
         composed({"a.ks": "%include big.ks\n"})
     assert place(caught.value) == ("kickstarts/big.ks", None)
 
