@@ -6,18 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import Cli, copy_project
 
 import imagebuilder
 from imagebuilder import tools
 
-ROOT = Path(__file__).resolve().parent.parent
 NEEDED = tuple(tools.PACKAGES)
-
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,13 +42,6 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def copy_project(folder: Path) -> Path:
-    """Copy the recipes and kickstarts of this repository into a folder."""
-    for name in ("recipes", "kickstarts"):
-        shutil.copytree(ROOT / name, folder / name)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Cli, copy_project
+from support import Cli, copy_project
 
 import imagebuilder
 

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Cli
+from support import ROOT, Cli
 
 import imagebuilder
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import copy_project
+from support import copy_project
 
 import imagebuilder
 from imagebuilder.image import sha256_of

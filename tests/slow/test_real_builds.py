@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from support import Cli
 
 import imagebuilder
 from imagebuilder.image import ARTEFACTS
