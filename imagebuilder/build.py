@@ -14,9 +14,10 @@ from filelock import FileLock, Timeout
 
 from imagebuilder import files, image
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
-from imagebuilder.image import Image, ImageFacts, InputRecord, StepRecord
+from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
 from imagebuilder.plan import Plan
 from imagebuilder.progress import Reporter
+from imagebuilder.sbom import sbom
 
 _NEW = ".new-"
 FAILED = "failed"  # build/NAME/failed: the logs of the last build that failed
@@ -84,6 +85,10 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                     rootfs=image.ROOTFS,
                     args=plan.kernel_args,
                 )
+            )
+            installed = PackageList.model_validate_json((staging / image.PACKAGES).read_bytes())
+            (staging / image.SBOM).write_text(
+                sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
             )
             measured = tuple(image.measure(staging / name) for name in image.ARTEFACTS)
             seconds = {**made.seconds, "image": time.monotonic() - began}

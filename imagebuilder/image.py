@@ -6,7 +6,7 @@
       vmlinuz  initrd.img  rootfs.squashfs     what a machine loads
       boot.ipxe                                how it loads them
       image.json                               the facts: this module's ImageFacts
-      packages.json                            what is installed
+      packages.json  sbom.cdx.json             what is installed
       kickstart.ks                             what it was made from, without secrets
       logs/                                    what the tools said
       smoke/                                   what tests found (written later)
@@ -27,13 +27,14 @@ from imagebuilder.errors import InputError, Location
 from imagebuilder.recipe import RecipeName
 
 KERNEL, INITRD, ROOTFS = "vmlinuz", "initrd.img", "rootfs.squashfs"
-BOOT_SCRIPT, FACTS, PACKAGES, KICKSTART = (
+BOOT_SCRIPT, FACTS, PACKAGES, SBOM, KICKSTART = (
     "boot.ipxe",
     "image.json",
     "packages.json",
+    "sbom.cdx.json",
     "kickstart.ks",
 )
-ARTEFACTS = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, PACKAGES, KICKSTART)
+ARTEFACTS = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, PACKAGES, SBOM, KICKSTART)
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -47,7 +48,13 @@ class Artefact(_Model):
     """A file of an image.  ``size`` is in bytes."""
 
     name: Literal[
-        "vmlinuz", "initrd.img", "rootfs.squashfs", "boot.ipxe", "packages.json", "kickstart.ks"
+        "vmlinuz",
+        "initrd.img",
+        "rootfs.squashfs",
+        "boot.ipxe",
+        "packages.json",
+        "sbom.cdx.json",
+        "kickstart.ks",
     ]
     size: int = Field(ge=0)
     sha256: Sha256

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagebuilder.cli.output import human_size
-from imagebuilder.cli.verbs import Context
+from imagebuilder.cli.context import Context
 from imagebuilder.errors import InputError
 from imagebuilder.project import Project
 

@@ -8,7 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from imagebuilder.cli import catalog_verbs, verbs
+from imagebuilder.cli import catalog_verbs, look, verbs
+from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
 from imagebuilder.errors import ImageBuilderError
 from imagebuilder.progress import Cancel
@@ -30,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     out = Output(as_json=args.json, quiet=getattr(args, "question", False))
     cancel = Cancel()
     _stop_on_signals(cancel, silent=args.json or out.quiet)
-    context = verbs.Context(args=args, out=out, cancel=cancel)
+    context = Context(args=args, out=out, cancel=cancel)
     try:
         status: int = args.verb(context)
     except ImageBuilderError as error:
@@ -122,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(verb=function)
         return made
 
-    verb("list", "List the recipes of the project.", verbs.list_recipes)
-    show = verb("show", "Show a recipe as resolved, and its kickstart.", verbs.show)
+    verb("list", "List the recipes of the project.", look.list_recipes)
+    show = verb("show", "Show a recipe as resolved, and its kickstart.", look.show)
     show.add_argument("name", metavar="NAME")
     show.add_argument(
         "--why", metavar="KEY", default="", help="say which file and line gave a value"
@@ -141,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     publishing.add_argument(
         "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
     )
-    verb("doctor", "Say what this host can do, and mend what it lacks.", verbs.doctor)
+    verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
     catalog_verbs.add(sub, common, where)
     return parser
 

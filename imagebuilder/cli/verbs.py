@@ -1,21 +1,18 @@
-"""What each verb does: resolve names, do the work, print what came of it."""
+"""The verbs that work: bring up to date what is named, and print what came of it."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imagebuilder import pipeline
-from imagebuilder.cli.explain import explain
-from imagebuilder.cli.output import Output, human_size
+from imagebuilder.cli.context import Context
+from imagebuilder.cli.output import human_size
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
-from imagebuilder.kickstart import compose
 from imagebuilder.plan import Plan
-from imagebuilder.progress import Cancel
 from imagebuilder.project import Project
 
 # What only some verbs need is imported in place: a build that finds nothing to do is not to
@@ -25,81 +22,6 @@ if TYPE_CHECKING:
     from imagebuilder.smoke import SmokeReport
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """One run of the command."""
-
-    args: argparse.Namespace
-    out: Output
-    cancel: Cancel
-
-    def project(self) -> Project:
-        """Open the project that ``-C`` names."""
-        return Project.open(self.args.directory)
-
-    def options(self) -> pipeline.Options:
-        """Return how the work is to be done."""
-        return pipeline.Options.make(
-            observer=self.out.observer(),
-            cancel=self.cancel,
-            again=getattr(self.args, "always", False),
-            refresh=getattr(self.args, "refresh", False),
-            accel=getattr(self.args, "accel", "auto"),
-        )
-
-    def names(self, project: Project) -> tuple[str, ...]:
-        """Return the recipes that the command line names, refusing those that there are not."""
-        if self.args.all:
-            return project.names()
-        if not self.args.names:
-            raise InputError(
-                "no recipe is named",
-                fix=f"name some, or say --all: there are {', '.join(project.names()) or 'none'}",
-            )
-        for name in self.args.names:
-            project.declaration(name)
-        return tuple(dict.fromkeys(self.args.names))
-
-
-def list_recipes(context: Context) -> int:
-    """``list``."""
-    project = context.project()
-    found = [project.resolve(name) for name in project.names()]
-    for each in found:
-        context.out.data(
-            "recipe",
-            {
-                "name": each.name,
-                "distro": each.distro.id,
-                "extends": list(each.lineage[:-1]),
-                "summary": each.recipe.summary,
-            },
-        )
-    context.out.table([[each.name, each.distro.id, each.recipe.summary] for each in found])
-    return 0
-
-
-def show(context: Context) -> int:
-    """``show``."""
-    resolved = context.project().resolve(context.args.name)
-    kickstart = compose(resolved)
-    if context.args.why:
-        for where, text in explain(resolved, kickstart, context.args.why):
-            context.out.data("origin", {"where": where.to_dict(), "text": text})
-            context.out.say(f"{where}: {text}")
-        return 0
-    context.out.data(
-        "recipe",
-        resolved.recipe.model_dump(mode="json")
-        | {"lineage": list(resolved.lineage), "kickstart": kickstart.redacted()},
-    )
-    context.out.say(f"# {' → '.join(resolved.lineage)}")
-    context.out.say(resolved.recipe.model_dump_json(indent=2, exclude_defaults=True))
-    context.out.say("\n# the kickstart")
-    context.out.say(kickstart.redacted().rstrip("\n"))
-    return 0
 
 
 def plan(context: Context) -> int:
@@ -197,27 +119,6 @@ def publish(context: Context) -> int:
         return release
 
     return _each(context, names, work)
-
-
-def doctor(context: Context) -> int:
-    """``doctor``."""
-    from imagebuilder import doctor as host
-
-    try:
-        root = context.project().root
-    except InputError:
-        root = None
-    status = 0
-    marks = {"ok": "ok     ", "warning": "warning", "missing": "MISSING"}
-    for finding in host.examine(pipeline.default_cache_dir(), root):
-        context.cancel.check()
-        context.out.data("finding", finding.to_dict())
-        context.out.say(f"{marks[finding.state]}  {finding.name}: {finding.text}")
-        if finding.fix:
-            context.out.say(f"         → {finding.fix}")
-        if finding.state == "missing":
-            status = 5
-    return status
 
 
 def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import imagebuilder
 from imagebuilder.engines.direct import initrd
-from imagebuilder.engines.direct.index import wanted
+from imagebuilder.engines.direct.resolve import wanted
 from imagebuilder.engines.direct.sources import find_sources
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -50,6 +50,8 @@ def test_image_is_whole_and_its_facts_are_true(base_image: imagebuilder.Image) -
     packages = {each.name: each.version for each in base_image.packages().packages}
     assert len(packages) == facts.package_count
     assert {"openssh-server", "dracut-live", "systemd-sysv"} <= set(packages)
+    components = json.loads((base_image.path / "sbom.cdx.json").read_text())["components"]
+    assert {each["name"]: each["version"] for each in components} == packages
     assert facts.kernel_release in base_image.kernel.read_bytes()[:65536].decode("latin-1")
     assert [step.name for step in facts.steps] == [
         "packages",

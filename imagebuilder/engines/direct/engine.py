@@ -19,6 +19,7 @@ from imagebuilder import command, sandbox, tools
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
 from imagebuilder.engines.direct import fate, index, initrd, packages, rootfs
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
+from imagebuilder.engines.direct.resolve import resolve, wanted
 from imagebuilder.engines.direct.sources import find_sources, host_proxies
 from imagebuilder.errors import HostError, ImageBuilderError, InputError, Location, StepError
 from imagebuilder.kickstart import Kickstart
@@ -43,14 +44,14 @@ class DirectEngine:
                 where=resolved.place("distro"),
                 fix="it makes Debian's; another engine may make these",
             )
-        index.wanted(request.kickstart)
+        wanted(request.kickstart)
         return fate.check(request.kickstart)
 
     def steps(self, request: Request) -> tuple[StepSpec, ...]:
         """Return packages, configure, initrd and rootfs with their inputs."""
         resolved, kickstart = request.resolved, request.kickstart
         opened = self._index(request)
-        versions = index.resolve(opened, kickstart, request.reporter)
+        versions = resolve(opened, kickstart, request.reporter)
         packages.check_names(versions, _where_packages(kickstart))
         engine = Input.of("engine", f"direct {_REVISION}", "the direct engine")
         return (
@@ -61,7 +62,7 @@ class DirectEngine:
                     engine,
                     Input.of("distro", resolved.distro.id),
                     Input.of("sources", opened.sources.redacted(), "the package sources"),
-                    Input.of("wishes", json.dumps(index.wanted(kickstart)), "%packages"),
+                    Input.of("wishes", json.dumps(wanted(kickstart)), "%packages"),
                     *(
                         Input.of("package", f"{name} {version}", f"package {name} {version}")
                         for name, version in versions.items()
@@ -148,7 +149,7 @@ class DirectEngine:
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
-        versions = index.resolve(opened, kickstart, request.reporter)
+        versions = resolve(opened, kickstart, request.reporter)
         asked = os.environ.get("SOURCE_DATE_EPOCH", "")
         epoch = int(asked) if asked.isdigit() else opened.epoch() or int(time.time())
         return Job(
@@ -156,7 +157,7 @@ class DirectEngine:
             kickstart=kickstart.to_dict(),
             suite=resolved.distro.suite,
             arch=ARCH,
-            packages=index.wanted(kickstart),
+            packages=wanted(kickstart),
             package_count=len(versions),
             recommends=kickstart.weak_dependencies,
             sources=opened.sources.text,

@@ -10,7 +10,8 @@ import pytest
 from fakes import FakePrograms, fake_apt
 
 from imagebuilder.engines.direct import index
-from imagebuilder.engines.direct.index import Index, open_index, resolve, wanted
+from imagebuilder.engines.direct.index import Index, open_index
+from imagebuilder.engines.direct.resolve import resolve, wanted
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import InputError, StepError
 from imagebuilder.kickstart import Kickstart
