@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebuilder.cli.output import human_size
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.output import human_size
 from imagebuilder.errors import InputError
 from imagebuilder.project import Project
 
