@@ -53,7 +53,7 @@ def ls(context: Context) -> int:
     named: dict[tuple[str, str], list[str]] = {}
     for name in dict.fromkeys(each.name for each in found):
         for channel in catalog.channels(name):
-            named.setdefault((name, channel.release), []).append(channel.name)
+            named.setdefault((name, channel.release), []).append(channel.channel)
     rows: list[list[str]] = []
     for each in found:
         channels = named.get((each.name, each.version), [])
