@@ -222,6 +222,7 @@ def publish_image(
         override=override,
         force=force,
         git_commit=git_commit(project.root),
+        policy=project.settings.channels.get(channel),
         observer=options.observer,
         cancel=options.cancel,
     )

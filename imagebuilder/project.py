@@ -13,6 +13,7 @@ from pydantic import ValidationError as PydanticError
 
 from imagebuilder import distro, recipe, template
 from imagebuilder.errors import InputError, Location
+from imagebuilder.policies import ChannelPolicy, Retention
 from imagebuilder.recipe import Declaration, Recipe
 from imagebuilder.toml_lines import error_line, key_lines
 
@@ -31,6 +32,12 @@ class ProjectFile(BaseModel):
         default_factory=dict,
         description="for a distro, lines of an apt sources.list that are used in place of the "
         "host's own",
+    )
+    retention: Retention = Field(
+        default_factory=Retention, description="which releases catalog gc keeps"
+    )
+    channels: dict[str, ChannelPolicy] = Field(
+        default_factory=dict, description="for a channel, what may be promoted to it"
     )
 
 

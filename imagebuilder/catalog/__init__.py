@@ -1,18 +1,34 @@
 """The catalog: releases that machines boot from, and channels that name them."""
 
 from imagebuilder.catalog.catalog import Catalog
+from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
 from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, ReleaseArtefact
+from imagebuilder.catalog.packages import Change, Match, ReleaseDiff
+from imagebuilder.catalog.records import Approval, ReleaseName, Running
+from imagebuilder.catalog.rules import Choice, Rules
 from imagebuilder.catalog.verify import Finding, Verification
+from imagebuilder.policies import ChannelPolicy, Retention
 
 __all__ = [
+    "Approval",
     "Catalog",
+    "Change",
     "Channel",
+    "ChannelPolicy",
+    "Choice",
     "Finding",
+    "Freed",
     "IndexEntry",
+    "Match",
     "Move",
     "Release",
     "ReleaseArtefact",
+    "ReleaseDiff",
+    "ReleaseName",
+    "Retention",
+    "Rules",
+    "Running",
     "TestEvidence",
     "Verification",
 ]

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING
 
-from imagebuilder.catalog import moves, read
+from imagebuilder.catalog import collect, moves, read, running
 from imagebuilder.catalog import publish as publishing
-from imagebuilder.catalog import pull as pulling
-from imagebuilder.catalog import verify as verifying
+from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
-from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, check_channel
-from imagebuilder.catalog.stores import ObjectStore, open_store
-from imagebuilder.catalog.verify import Verification
-from imagebuilder.errors import CatalogError, Location
+from imagebuilder.catalog.model import Channel, Release
+from imagebuilder.catalog.reader import reporter_of
+from imagebuilder.catalog.records import Running
+from imagebuilder.catalog.steering import CatalogSteering
 from imagebuilder.image import Image
-from imagebuilder.progress import Cancel, Observer, Reporter, ignore
-from imagebuilder.recipe import check_name
+from imagebuilder.policies import ChannelPolicy, Retention
+from imagebuilder.progress import Cancel, Observer, ignore
+
+if TYPE_CHECKING:
+    from imagebuilder.catalog.envelope import Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Catalog:
+class Catalog(CatalogSteering):
     """Releases and channels on an object store.
 
     All methods raise :class:`~imagebuilder.errors.CatalogError` when the store cannot be
     reached, refuses, or holds what it must not hold, and
     :class:`~imagebuilder.errors.InputError` for a name that cannot be one.
     """
-
-    store: ObjectStore
-
-    @classmethod
-    def open(cls, url: str) -> Self:
-        """Return the catalog at a URL; nothing is read, made or reached yet.
-
-        Args:
-            url: ``file:///absolute/folder``, the plain path of a folder, or
-                ``s3://bucket/prefix``.
-
-        Raises:
-            InputError: the URL is none of these.
-        """
-        return cls(store=open_store(url))
-
-    @property
-    def url(self) -> str:
-        """Where the catalog is."""
-        return self.store.url
 
     def publish(
         self,
@@ -59,6 +42,7 @@ class Catalog:
         force: bool = False,
         git_commit: str = "",
         by: str = "",
+        policy: ChannelPolicy | None = None,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
     ) -> Release:
@@ -76,6 +60,7 @@ class Catalog:
             force: send everything and make a new release in any case.
             git_commit: the commit of the recipes.
             by: who publishes; by default ``user@host`` of this process.
+            policy: what the channel asks for.
             observer: gets the steps ``upload`` (in bytes) and ``release``.
             cancel: looked at all the time.
 
@@ -92,42 +77,9 @@ class Catalog:
             force=force,
             git_commit=git_commit,
             by=by,
-            reporter=_reporter(image.recipe, observer, cancel),
+            policy=policy,
+            reporter=reporter_of(image.recipe, observer, cancel),
         )
-
-    def releases(self, name: str | None = None) -> tuple[IndexEntry, ...]:
-        """Return all releases, or those of one recipe, by name and then age, the oldest first."""
-        if name is not None:
-            check_name(name)
-        read.check_marker(self.store)
-        found = read.index(self.store)
-        return found if name is None else tuple(each for each in found if each.name == name)
-
-    def show(self, name: str, version_or_channel: str) -> Release:
-        """Return the release of that version, or the one that the channel names."""
-        check_name(name)
-        read.check_marker(self.store)
-        return read.resolve(self.store, name, version_or_channel)
-
-    def channels(self, name: str) -> tuple[Channel, ...]:
-        """Return the channels of a recipe, by name."""
-        check_name(name)
-        read.check_marker(self.store)
-        return read.channels(self.store, name)
-
-    def channel(self, name: str, channel: str) -> Channel:
-        """Return one channel of a recipe."""
-        check_name(name)
-        check_channel(channel)
-        read.check_marker(self.store)
-        found = read.channel(self.store, name, channel)
-        if found is None:
-            raise CatalogError(
-                f"{name} has no channel {channel!r}",
-                where=Location(file=self.store.url),
-                fix=f"imagebuilder catalog ls {name} lists what there is",
-            )
-        return found
 
     def promote(
         self,
@@ -138,6 +90,9 @@ class Catalog:
         reason: str = "",
         by: str = "",
         expected_generation: int | None = None,
+        policy: ChannelPolicy | None = None,
+        folder: Path | None = None,
+        override: str = "",
         observer: Observer = ignore,
         cancel: Cancel | None = None,
     ) -> Channel:
@@ -152,6 +107,9 @@ class Catalog:
             reason: kept in the channel's history.
             by: who does it; by default ``user@host`` of this process.
             expected_generation: refuse when the channel was moved since (0: it must not exist).
+            policy: what the channel asks of a release.
+            folder: where the policy's trust root is; by default the working directory.
+            override: why the policy does not count this time; kept in the history.
             observer: gets the step ``promote``.
             cancel: looked at before each write.
 
@@ -159,8 +117,9 @@ class Catalog:
             The channel as it is now.
 
         Raises:
-            CatalogError: there is no such release, or a blob of it is missing, or the channel
-                is not at the expected generation.  The channel is as it was.
+            CatalogError: there is no such release, or a blob of it is missing, or it lacks what
+                the policy asks for, or the channel is pinned, or not at the expected
+                generation.  The channel is as it was.
         """
         read.check_marker(self.store)
         return moves.promote(
@@ -171,7 +130,10 @@ class Catalog:
             reason=reason,
             by=by,
             expected=expected_generation,
-            reporter=_reporter(name, observer, cancel),
+            policy=policy,
+            folder=folder or Path(),
+            override=override,
+            reporter=reporter_of(name, observer, cancel),
         )
 
     def rollback(
@@ -204,72 +166,86 @@ class Catalog:
             reason=reason,
             by=by,
             expected=expected_generation,
-            reporter=_reporter(name, observer, cancel),
+            reporter=reporter_of(name, observer, cancel),
         )
 
-    def history(self, name: str, channel: str) -> tuple[Move, ...]:
-        """Return all moves of a channel, the oldest first."""
-        return read.history(self.store, self.channel(name, channel))
-
-    def verify(
+    def gc(
         self,
+        policy: Retention | None = None,
         *,
-        contents: bool = True,
+        dry_run: bool = False,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
-    ) -> Verification:
-        """Look whether everything that something names is there, and is what it should be.
+    ) -> Freed:
+        """Delete the releases that a policy does not keep, and blobs that no release names.
 
-        Changes nothing, and can run while others publish.
+        Safe while others publish, promote, roll back and read.
 
         Args:
-            contents: read every blob and compare its digest; otherwise its size alone.
-            observer: gets the steps ``list`` and ``contents`` (in bytes).
-            cancel: looked at all the time.
+            policy: what is kept; by default that of a project file that says nothing.
+            dry_run: change nothing, and only say what would be deleted (by this machine's
+                clock; otherwise the store's is what counts).
+            observer: gets the steps ``list`` and ``delete``.
+            cancel: looked at before each deletion.
 
         Returns:
-            What was found; a finding is no exception.
+            What was deleted, what is kept and why, and what could not be deleted.
 
         Raises:
-            CatalogError: there is no catalog, or the store cannot be reached.
+            CatalogError: another collection is at work; or something cannot be read, so that
+                what it keeps is not known; or the store failed.
         """
-        reporter = _reporter("catalog", observer, cancel)
-        return verifying.verify(self.store, contents=contents, reporter=reporter)
+        reporter = reporter_of("catalog", observer, cancel)
+        return collect.collect(
+            self.store, policy or Retention(), dry_run=dry_run, reporter=reporter
+        )
 
-    def pull(
-        self,
-        name: str,
-        version_or_channel: str,
-        output_dir: Path,
-        *,
-        observer: Observer = ignore,
-        cancel: Cancel | None = None,
-    ) -> Path:
-        """Fetch a release into a folder, which is then an image's folder with ``release.json``.
-
-        Everything is fetched into a folder beside it, sizes and digests are checked, and that
-        folder is renamed.  When the release is there already and whole, nothing is done; when
-        another release was pulled there before, the two folders change places at once.
+    def report_running(self, name: str, version_or_image: str, *, host: str) -> Running:
+        """Note that a host runs a release, so that garbage collection keeps it for a while.
 
         Args:
             name: the recipe's name.
-            version_or_channel: which release.
-            output_dir: the folder; what no pull has made there is left alone.
-            observer: gets the step ``pull`` (in bytes).
-            cancel: looked at all the time.
-
-        Returns:
-            The folder, with symbolic links resolved.
+            version_or_image: the release, or the id of its image: then its newest release.
+            host: the host's name.
 
         Raises:
-            InputError: ``output_dir`` holds something else.
-            CatalogError: an object is missing, cut short, or has other bytes than it must have.
-            HostError: the folder cannot be written.
+            InputError: the host's name cannot be one.
+            CatalogError: there is no such release.
         """
-        release = self.show(name, version_or_channel)
-        reporter = _reporter(name, observer, cancel)
-        return pulling.pull(self.store, release, output_dir, reporter)
+        read.check_marker(self.store)
+        return running.report(self.store, name, version_or_image, host)
 
+    def sign(
+        self,
+        name: str,
+        version_or_channel: str,
+        *,
+        signers: Sequence[Signer],
+        days: float = 30.0,
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+    ) -> tuple[str, ...]:
+        """Sign a release; given a channel, also that the channel names it.
 
-def _reporter(subject: str, observer: Observer, cancel: Cancel | None) -> Reporter:
-    return Reporter(subject=subject, observer=observer, cancel=cancel or Cancel())
+        Signatures of other keys stay.
+
+        Args:
+            name: the recipe's name.
+            version_or_channel: the release, or the channel that names it.
+            signers: the keys, see :class:`~imagebuilder.catalog.envelope.FileSigner`.
+            days: how long what the channel names is signed for.
+            observer: gets the step ``sign``.
+            cancel: looked at before each write.
+
+        Returns:
+            The ids of the keys.
+
+        Raises:
+            CatalogError: there is no such release, or the channel was moved meanwhile.
+        """
+        from imagebuilder.catalog import signing  # cryptography takes a while to import
+
+        reporter = reporter_of(name, observer, cancel)
+        return signing.sign(
+            self.store, name, version_or_channel, signers=signers, days=days, reporter=reporter
+        )

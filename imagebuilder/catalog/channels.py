@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imagebuilder.catalog import layout, read
-from imagebuilder.catalog.model import Channel, HistoryPage, Move, Release, dump
+from imagebuilder.catalog import layout, read, rules
+from imagebuilder.catalog.model import Channel, HistoryPage, Move, Pin, Release, dump
 from imagebuilder.catalog.stores import Object, ObjectStore
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
@@ -41,6 +41,14 @@ def move(
         if step is None:
             seen.append(pointer)
             return None
+        if pointer and pointer.pin:
+            raise CatalogError(
+                f"channel {channel} was pinned to {pointer.release} by {pointer.pin.by} at "
+                f"{pointer.pin.time}: {pointer.pin.reason}",
+                where=Location(file=store.url_of(layout.channel_key(name, channel))),
+                fix=f"imagebuilder catalog unpin {name} --channel {channel}, if it may move again",
+            )
+        rules.check_alive(store, name, step.release)
         moved = _moved(store, name, channel, pointer, step)
         seen.append(moved)
         return dump(moved)
@@ -48,6 +56,28 @@ def move(
     written = update(store, layout.channel_key(name, channel), change, cancel)
     # A write whose answer was lost is found again by its bytes, so they say what is there.
     return read.as_channel(store, name, channel, written) if written else seen[-1]
+
+
+def pin(store: ObjectStore, name: str, channel: str, pin: Pin | None, cancel: Cancel) -> Channel:
+    """Pin a channel to what it names, or (None) let it move again.
+
+    Raises:
+        CatalogError: there is no such channel.
+    """
+    seen: list[Channel] = []
+
+    def change(current: Object | None) -> bytes | None:
+        if current is None:
+            raise CatalogError(
+                f"{name} has no channel {channel!r}",
+                where=Location(file=store.url_of(layout.channel_key(name, channel))),
+            )
+        pointer = read.as_channel(store, name, channel, current.data)
+        seen.append(pointer.model_copy(update={"pin": pin}))
+        return None if pointer.pin == pin else dump(seen[-1])
+
+    update(store, layout.channel_key(name, channel), change, cancel)
+    return seen[-1]
 
 
 def next_generation(pointer: Channel | None) -> int:

@@ -11,6 +11,7 @@ from imagebuilder.catalog.model import Channel, Release
 from imagebuilder.image import boot_script
 
 MARKER, INDEX, ROOT_SCRIPT = "catalog.json", "index.json", "root.ipxe"
+COLLECTION = "gc.json"
 SCRIPT_TYPE = "text/plain; charset=utf-8"
 
 _GENERATION = re.compile(rb"^# channel generation ([0-9]{1,15})$", re.MULTILINE)
@@ -34,6 +35,31 @@ def channel_key(name: str, channel: str) -> str:
 def history_key(name: str, channel: str, first_generation: int) -> str:
     """Return the key of the page of a channel's history that starts with that generation."""
     return f"history/{name}/{channel}/{first_generation:08}.json"
+
+
+def lease_key(lease_id: str) -> str:
+    """Return the key of the lease of somebody who is publishing."""
+    return f"leases/{lease_id}.json"
+
+
+def host_key(name: str, host: str) -> str:
+    """Return the key of a host's report which release of a recipe it runs."""
+    return f"hosts/{name}/{host}.json"
+
+
+def rules_key(name: str) -> str:
+    """Return the key of a recipe's barriers, dead ends and rollouts."""
+    return f"rules/{name}.json"
+
+
+def approval_key(name: str, version: str, who: str) -> str:
+    """Return the key of somebody's approval of a release."""
+    return f"approvals/{name}/{version}/{who}.json"
+
+
+def signature_key(name: str, version_or_channel: str) -> str:
+    """Return the key of the signatures of a release, or of what a channel names."""
+    return f"signatures/{name}/{version_or_channel}.json"
 
 
 def script_key(name: str, version_or_channel: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -63,6 +63,8 @@ class Model(BaseModel):
     """The base of all models here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compact: ClassVar[bool] = False  # may have thousands of entries: only for machines to read
 
 
 class CatalogMarker(Model):
@@ -167,6 +169,14 @@ class Move(Model):
     reason: Line = ""
 
 
+class Pin(Model):
+    """Why a channel must stay where it is."""
+
+    reason: Line
+    by: Line
+    time: Time
+
+
 class Channel(Model):
     """``channels/NAME/CHANNEL.json``: which release a channel names, and how it came there."""
 
@@ -176,6 +186,7 @@ class Channel(Model):
     generation: int = Field(ge=1)
     release: Version
     manifest: Sha256
+    pin: Pin | None = Field(default=None, description="while there is one the channel is not moved")
     history: tuple[Move, ...] = Field(
         min_length=1, max_length=1000, description="the latest moves, the newest last"
     )
@@ -222,6 +233,8 @@ class IndexEntry(Model):
 class Index(Model):
     """``index.json``: all releases, so that a list takes one request; sorted."""
 
+    compact: ClassVar[bool] = True
+
     format: Literal[1] = 1
     releases: tuple[IndexEntry, ...]
 
@@ -231,8 +244,7 @@ _M = TypeVar("_M", bound=Model)
 
 def dump(model: Model) -> bytes:
     """Return the bytes of an object: JSON, the same each time."""
-    # The index may have thousands of entries: it is for machines, the others also for people.
-    indent = None if isinstance(model, Index) else 2
+    indent = None if model.compact else 2
     return (model.model_dump_json(indent=indent) + "\n").encode()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
-from imagebuilder.catalog import channels, layout, read
+from imagebuilder.catalog import channels, gate, layout, leases, read, rules
 from imagebuilder.catalog.manifest import clean, now, whoami
 from imagebuilder.catalog.model import Channel, Move, Release, check_channel, is_version
 from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Reporter
 from imagebuilder.recipe import check_name
 
@@ -23,20 +25,26 @@ def promote(
     reason: str,
     by: str,
     expected: int | None,
+    policy: ChannelPolicy | None,
+    folder: Path,
+    override: str,
     reporter: Reporter,
 ) -> Channel:
     """Let a channel name a release; see :meth:`imagebuilder.catalog.Catalog.promote`."""
     check_channel(to)
     if version_or_channel == to:
         raise InputError(f"channel {to} cannot be promoted to itself")
-    release, digest = _resolve(store, name, version_or_channel)
-    _check_whole(store, release)
+    found, _ = _resolve(store, name, version_or_channel)
+    excuse = clean(override)
     who = clean(by) or whoami()
 
     def decide(pointer: Channel | None) -> Move | None:
+        lease.renew()
         _check_expected(store, name, to, pointer, expected)
         if pointer and (pointer.release, pointer.manifest) == (release.version, digest):
             return None
+        if policy and not excuse:
+            gate.check(store, release, to, policy, folder)
         return Move(
             generation=channels.next_generation(pointer),
             release=release.version,
@@ -44,10 +52,16 @@ def promote(
             action="promote",
             time=now(),
             by=who,
-            reason=clean(reason),
+            reason=clean(f"override: {excuse} {reason}" if excuse else reason),
         )
 
-    with reporter.step("promote", f"{release.version} to channel {to}"):
+    with (
+        reporter.step("promote", f"{found.version} to channel {to}"),
+        leases.held(store, name, found.image, (), reporter) as lease,
+    ):
+        # Again, since only now nobody can delete it.
+        release, digest = _resolve(store, name, found.version)
+        _check_whole(store, release)
         pointer = channels.move(store, name, to, decide, reporter.cancel)
         assert pointer  # decide leaves a channel alone only when there is one
         _follow(store, pointer, reporter)
@@ -73,6 +87,7 @@ def rollback(
     who = clean(by) or whoami()
 
     def decide(pointer: Channel | None) -> Move | None:
+        lease.renew()
         _check_expected(store, name, channel, pointer, expected)
         if pointer is None:
             raise CatalogError(
@@ -93,7 +108,10 @@ def rollback(
             reason=clean(reason),
         )
 
-    with reporter.step("rollback", f"channel {channel}"):
+    with (
+        reporter.step("rollback", f"channel {channel}"),
+        leases.held(store, name, "", (), reporter) as lease,
+    ):
         pointer = channels.move(store, name, channel, decide, reporter.cancel)
         assert pointer
         _follow(store, pointer, reporter)
@@ -127,7 +145,12 @@ def _goal(store: ObjectStore, pointer: Channel, to: str) -> Move:
                 fix=f"promote it: imagebuilder promote {pointer.name} {to}",
             )
         return named[-1]
-    path = path_to(pointer.history)
+    dead = {each.version for each in rules.get(store, pointer.name).dead_ends}
+    path = [
+        each
+        for each in path_to(pointer.history)
+        if each.release == pointer.release or each.release not in dead
+    ]
     if len(path) < 2:
         raise CatalogError(
             f"channel {pointer.channel} has named nothing before {pointer.release}",

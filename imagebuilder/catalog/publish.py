@@ -11,7 +11,8 @@ import hashlib
 import threading
 from collections.abc import Sequence
 
-from imagebuilder.catalog import channels, layout, read
+from imagebuilder.catalog import channels, gate, layout, leases, read
+from imagebuilder.catalog.leases import Held
 from imagebuilder.catalog.manifest import (
     REPORT_NAME,
     Content,
@@ -40,6 +41,7 @@ from imagebuilder.catalog.stores.base import PROBE
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.image import Image
+from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Cancel, Reporter
 
 _VERSION_ATTEMPTS = 100
@@ -55,10 +57,12 @@ def publish(
     force: bool,
     git_commit: str,
     by: str,
+    policy: ChannelPolicy | None,
     reporter: Reporter,
 ) -> Release:
     """Publish an image; see :meth:`imagebuilder.catalog.Catalog.publish`."""
     check_channel(channel)
+    gate.check_publish(store, channel, policy, evidence)
     check_evidence(image, evidence, override)
     who = clean(by) or whoami()
     parts = contents(image, evidence)
@@ -68,32 +72,63 @@ def publish(
         _make_catalog(store, cancel)
     read.check_marker(store)
 
-    release, digest = (None, "") if force else _published(store, image, parts, evidence)
+    if not force:
+        done = _nothing_to_do(store, image, parts, evidence, channel, reporter)
+        if done:
+            return done
+    store.prepare(cancel)
+    digests = [each.artefact.sha256 for each in parts]
+    with leases.held(store, image.recipe, image.id, digests, reporter) as lease:
+        release, digest = (None, "") if force else _published(store, image, parts, evidence)
+        if release:
+            parts = _of_release(parts, release)
+        _send(store, parts, force, lease, reporter)
+        with reporter.step("release", f"channel {channel}"):
+            lease.renew()
+            if release is None:
+                release, digest = _write_manifest(
+                    store,
+                    image,
+                    parts,
+                    evidence=evidence,
+                    override=override,
+                    by=who,
+                    git_commit=git_commit,
+                )
+            _add_to_index(store, release, digest, cancel)
+            key = layout.script_key(release.name, release.version)
+            if store.stat(key) is None:
+                create(store, key, layout.release_script(release), content_type=layout.SCRIPT_TYPE)
+            pointer = _move(store, release, digest, channel, who, lease, cancel)
+            channels.publish_script(store, pointer, release, cancel)
+    return release
+
+
+def _nothing_to_do(
+    store: ObjectStore,
+    image: Image,
+    parts: Sequence[Content],
+    evidence: TestEvidence | None,
+    channel: str,
+    reporter: Reporter,
+) -> Release | None:
+    """Return the release if the channel names it and nothing of it is missing.
+
+    No lease is needed to find that out: what a channel names is never deleted.
+    """
+    release, _ = _published(store, image, parts, evidence)
     was = read.channel(store, image.recipe, channel)
     if release is None or was is None or was.release != release.version:
-        store.prepare(cancel)
-    if release and was and was.release == release.version:
-        reporter.reused("publish", f"channel {channel} has release {release.version} of this image")
-    if release:
-        parts = _of_release(parts, release)
-    _send(store, parts, force, reporter)
-    with reporter.step("release", f"channel {channel}"):
-        if release is None:
-            release, digest = _write_manifest(
-                store,
-                image,
-                parts,
-                evidence=evidence,
-                override=override,
-                by=who,
-                git_commit=git_commit,
-            )
-            _add_to_index(store, release, digest, cancel)
-        key = layout.script_key(release.name, release.version)
-        if store.stat(key) is None:
-            create(store, key, layout.release_script(release), content_type=layout.SCRIPT_TYPE)
-        pointer = _move(store, release, digest, channel, who, cancel)
-        channels.publish_script(store, pointer, release, cancel)
+        return None
+    script = store.get(layout.script_key(release.name, channel))
+    if (
+        script is None
+        or script.data != layout.channel_script(release, was)
+        or store.stat(layout.script_key(release.name, release.version)) is None
+        or not all(_is_stored(store, each) for each in _of_release(parts, release))
+    ):
+        return None
+    reporter.reused("publish", f"channel {channel} has release {release.version} of this image")
     return release
 
 
@@ -101,6 +136,8 @@ def _make_catalog(store: ObjectStore, cancel: Cancel) -> None:
     # Not into a folder or bucket that is something else.
     ours = (layout.MARKER, layout.ROOT_SCRIPT, PROBE)
     stranger = next((each.key for each in store.list("") if each.key not in ours), None)
+    if stranger and store.stat(layout.MARKER):
+        return  # somebody who publishes at the same time has just made it one
     if stranger:
         raise CatalogError(
             f"this is no catalog, and not empty: it holds {stranger!r}",
@@ -143,7 +180,9 @@ def _of_release(parts: Sequence[Content], release: Release) -> tuple[Content, ..
     return tuple(each for each in parts if each.artefact.sha256 in names)
 
 
-def _send(store: ObjectStore, parts: Sequence[Content], force: bool, reporter: Reporter) -> None:
+def _send(
+    store: ObjectStore, parts: Sequence[Content], force: bool, lease: Held, reporter: Reporter
+) -> None:
     """Store the blobs that are not there yet; all of them with ``force``."""
     lacking = {each.artefact.sha256: each for each in parts if force or not _is_stored(store, each)}
     if not lacking:
@@ -157,11 +196,13 @@ def _send(store: ObjectStore, parts: Sequence[Content], force: bool, reporter: R
         with lock:
             done += count
             now = done
+            lease.renew()
         reporter.progress("upload", now, total, "bytes")
 
     with reporter.step("upload", f"{len(lacking)} files, {total} bytes"):
         for digest, each in lacking.items():
             reporter.cancel.check()
+            lease.renew()
             key = layout.blob_key(digest)
             if isinstance(each.source, bytes):
                 store.put(key, each.source, content_type="application/octet-stream")
@@ -241,9 +282,16 @@ def _add_to_index(store: ObjectStore, release: Release, digest: str, cancel: Can
 
 
 def _move(
-    store: ObjectStore, release: Release, digest: str, channel: str, by: str, cancel: Cancel
+    store: ObjectStore,
+    release: Release,
+    digest: str,
+    channel: str,
+    by: str,
+    lease: Held,
+    cancel: Cancel,
 ) -> Channel:
     def decide(pointer: Channel | None) -> Move | None:
+        lease.renew()
         if pointer and (pointer.release, pointer.manifest) == (release.version, digest):
             return None
         return Move(

@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 from imagebuilder.catalog.model import CatalogMarker, Channel, HistoryPage, Index, Model, Release
+from imagebuilder.catalog.records import Approval, Collection, Lease, Running
+from imagebuilder.catalog.rules import Rules
+from imagebuilder.catalog.signed import Envelope, SignedChannel, TrustRoot
 
 _PUBLISHED: dict[str, type[Model]] = {
     "catalog-marker.json": CatalogMarker,
@@ -13,6 +16,14 @@ _PUBLISHED: dict[str, type[Model]] = {
     "catalog-channel.json": Channel,
     "catalog-history.json": HistoryPage,
     "catalog-index.json": Index,
+    "catalog-rules.json": Rules,
+    "catalog-approval.json": Approval,
+    "catalog-lease.json": Lease,
+    "catalog-gc.json": Collection,
+    "catalog-host.json": Running,
+    "catalog-signature.json": Envelope,
+    "catalog-signed-channel.json": SignedChannel,
+    "catalog-trust-root.json": TrustRoot,
 }
 
 

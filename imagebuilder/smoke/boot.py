@@ -222,7 +222,7 @@ def boot(
         tftp, results, archive = scratch / "tftp", scratch / "results", scratch / _ARCHIVE
         tftp.mkdir()
         (tftp / "boot.ipxe").write_text(first_script(_ARCHIVE))
-        archive.write_bytes(guest_archive(script))
+        archive.write_bytes(guest_archive(script, slowness=slowness))
         results.touch()
         files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
         argv = qemu_argv(

@@ -44,7 +44,16 @@ for target in sysinit multi-user; do
     cp /{_CARRIED}/$target.service /run/systemd/system/{_CARRIED}-$target.service
     ln -sf ../{_CARRIED}-$target.service /run/systemd/system/$target.target.wants/
 done
+if [ -e /{_CARRIED}/patience.conf ]; then
+    mkdir -p /run/systemd/system/service.d
+    cp /{_CARRIED}/patience.conf /run/systemd/system/service.d/50-{_CARRIED}.conf
+fi
 """
+
+# systemd's own limit for the start of a service (systemd-system.conf(5), and what several units
+# say themselves).  It is for real machines: under emulation on a busy host it ends services that
+# are on their way, systemd-modules-load for one.
+_START_SECONDS = 90
 
 # Started first of all, so that a boot that hangs can be looked at; it is part of no
 # transaction for longer than a moment, so that nothing waits for it.
@@ -71,9 +80,15 @@ ExecStart=/bin/sh -c ": >/run/{_CARRIED}/reached"
 """
 
 
-def guest_archive(script: str) -> bytes:
-    """Return the initramfs archive that carries the runner into the guest."""
+def guest_archive(script: str, *, slowness: float = 1.0) -> bytes:
+    """Return the initramfs archive that carries the runner into the guest.
+
+    Args:
+        script: the runner.
+        slowness: by what the guest's own time limits for starting services are multiplied.
+    """
     hook = _HOOK.encode()
+    patience = f"[Service]\nTimeoutStartSec={math.ceil(_START_SECONDS * slowness)}\n"
     return archive(
         [
             Entry(path=_CARRIED),
@@ -81,6 +96,11 @@ def guest_archive(script: str) -> bytes:
             Entry(path=f"{_CARRIED}/sysinit.service", content=_RUNNER_UNIT.encode(), mode=0o644),
             Entry(
                 path=f"{_CARRIED}/multi-user.service", content=_REACHED_UNIT.encode(), mode=0o644
+            ),
+            *(
+                [Entry(path=f"{_CARRIED}/patience.conf", content=patience.encode(), mode=0o644)]
+                if slowness > 1
+                else []
             ),
             *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
         ]

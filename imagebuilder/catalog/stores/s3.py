@@ -41,6 +41,7 @@ from imagebuilder.progress import Cancel
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CHUNK = 1 << 20
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 _BODY_ATTEMPTS = 6  # without a byte between them; boto3 does not retry a body that was cut
 
 
@@ -291,7 +292,8 @@ class S3Store:
 def _pauses() -> Iterator[bool]:
     """Wait a little longer each time; end when it is enough."""
     for attempt in range(_BODY_ATTEMPTS - 1):
-        time.sleep(random.uniform(0.5, 1.0) * min(5.0, 0.1 * 2**attempt))  # noqa: S311
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+        time.sleep(random.uniform(0.5, 1.0) * pause)  # noqa: S311
         yield True
 
 

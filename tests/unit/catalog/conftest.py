@@ -1,4 +1,5 @@
 import hashlib
+import os
 import random
 from pathlib import Path
 from typing import Protocol
@@ -6,14 +7,21 @@ from typing import Protocol
 import pytest
 
 from imagebuilder.catalog import Catalog, TestEvidence
-from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, measure
+from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, Package, PackageList, measure
 
 
 class MakeImage(Protocol):
     def __call__(self, name: str = "base", seed: int = 1, size: int = 5000) -> Image: ...
 
 
-def image_at(folder: Path, name: str = "base", seed: int = 1, size: int = 5000) -> Image:
+def image_at(
+    folder: Path,
+    name: str = "base",
+    seed: int = 1,
+    size: int = 5000,
+    packages: dict[str, str] | None = None,
+    distro: str = "debian-12",
+) -> Image:
     """Write a small image: the facts are true, the contents are noise."""
     source = random.Random(f"{name} {seed}")
     image_id = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()[:16]
@@ -22,12 +30,18 @@ def image_at(folder: Path, name: str = "base", seed: int = 1, size: int = 5000) 
     for n, each in enumerate(ARTEFACTS):
         # The kernel is the same for all, so that there is something to share.
         (path / each).write_bytes(b"kernel" * 100 if n == 0 else source.randbytes(size + n))
-    (path / "packages.json").write_text('{"format":1,"packages":[]}')
+    installed = PackageList(
+        packages=tuple(
+            Package(name=each, version=version, arch="amd64", source=f"src-{each}")
+            for each, version in (packages or {}).items()
+        )
+    )
+    (path / "packages.json").write_text(installed.model_dump_json())
     facts = ImageFacts(
         id=image_id,
         recipe=name,
         summary="an image for tests",
-        distro="debian-12",
+        distro=distro,
         engine="direct",
         created="2026-01-02T03:04:05Z",
         kernel_release="6.1.0-1-amd64",
@@ -46,6 +60,12 @@ def passing(image: Image) -> TestEvidence:
     return TestEvidence(
         image_id=image.id, passed=True, report=b'{"passed": true}', summary="3 checks passed"
     )
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process wrote outlives it without this; only a power cut would show a difference."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ class FaultProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # a body is not to wait until its header is confirmed
 
             def handle_one_request(self) -> None:
                 try:

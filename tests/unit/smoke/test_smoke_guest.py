@@ -32,6 +32,11 @@ def test_cpio_reads_the_archive(tmp_path: Path) -> None:
     assert [(tmp_path / f"d/{n}").stat().st_size for n in range(5)] == [0, 1, 2, 3, 4]
 
 
+def test_services_get_more_time_to_start_under_emulation_only() -> None:
+    assert b"TimeoutStartSec=450" in guest_archive("echo\n", slowness=5.0)
+    assert b"TimeoutStartSec" not in guest_archive("echo\n")
+
+
 def test_the_guest_archive_replaces_no_directory_of_the_initrd() -> None:
     data = guest_archive("echo\n")
     assert b"usr/lib/dracut/hooks/pre-pivot/" in data

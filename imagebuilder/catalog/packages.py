@@ -1,0 +1,188 @@
+"""What is in releases: which have a package, and how two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from imagebuilder import distro
+from imagebuilder.catalog import layout, read
+from imagebuilder.catalog.model import IndexEntry, Release, ReleaseArtefact
+from imagebuilder.catalog.stores import ObjectStore
+from imagebuilder.debversion import DebianVersion
+from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.image import Package, PackageList
+from imagebuilder.progress import Reporter
+
+_LIMIT = 64 << 20  # bytes of a list of packages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A package in a release.
+
+    Attributes:
+        release: which release.
+        package: the package as it is installed there.
+        channels: the channels that name the release now.
+    """
+
+    release: IndexEntry
+    package: Package
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that differs between two releases; "" where one has none.
+
+    Attributes:
+        name: what: a package, a file, a fact.
+        old: what the first release has.
+        new: what the second has.
+    """
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseDiff:
+    """How two releases of a recipe differ.
+
+    Attributes:
+        old: the first.
+        new: the second.
+        facts: kernel, kernel arguments, tools and the like.
+        packages: by name and architecture, with their versions.
+        files: by name, with their sizes in bytes and the first digits of their digests.
+    """
+
+    old: Release
+    new: Release
+    facts: tuple[Change, ...]
+    packages: tuple[Change, ...]
+    files: tuple[Change, ...]
+
+
+def search(
+    store: ObjectStore,
+    package: str,
+    *,
+    below: str,
+    name: str | None,
+    source: bool,
+    reporter: Reporter,
+) -> tuple[Match, ...]:
+    """Find releases with a package; see :meth:`imagebuilder.catalog.CatalogReader.search`."""
+    bound = DebianVersion(below) if below else None
+    read.check_marker(store)
+    entries = [each for each in read.index(store) if name is None or each.name == name]
+    named: dict[tuple[str, str], list[str]] = {}
+    for recipe in dict.fromkeys(each.name for each in entries):
+        for channel in read.channels(store, recipe):
+            named.setdefault((recipe, channel.release), []).append(channel.channel)
+    lists: dict[str, tuple[Package, ...]] = {}  # many releases share one
+    found: list[Match] = []
+    with reporter.step("search", f"{len(entries)} releases"):
+        for n, entry in enumerate(entries, 1):
+            reporter.cancel.check()
+            release = read.release(store, entry.name, entry.version, entry.manifest)
+            artefact = release.artefact("packages")
+            if artefact is None:
+                continue
+            if artefact.sha256 not in lists:
+                installed = _packages(store, artefact, reporter)
+                lists[artefact.sha256] = tuple(
+                    each for each in installed if package in (each.name, source and each.source)
+                )
+            for each in lists[artefact.sha256]:
+                if bound is None or _version(store, release, each) < bound:
+                    channels = tuple(named.get((entry.name, entry.version), ()))
+                    found.append(Match(release=entry, package=each, channels=channels))
+            reporter.progress("search", n, len(entries), "releases")
+    return tuple(found)
+
+
+def diff(store: ObjectStore, name: str, old: str, new: str, reporter: Reporter) -> ReleaseDiff:
+    """Compare two releases; see :meth:`imagebuilder.catalog.CatalogReader.diff`."""
+    read.check_marker(store)
+    first, second = (read.resolve(store, name, each) for each in (old, new))
+    packages = [
+        {
+            f"{each.name}:{each.arch}": each.version
+            for each in (_packages(store, artefact, reporter) if artefact else ())
+        }
+        for artefact in (first.artefact("packages"), second.artefact("packages"))
+    ]
+    files = [
+        {each.name: f"{each.size} {each.sha256[:12]}" for each in release.artefacts}
+        for release in (first, second)
+    ]
+    return ReleaseDiff(
+        old=first,
+        new=second,
+        facts=_changes(_facts(first), _facts(second)),
+        packages=_changes(*packages),
+        files=_changes(*files),
+    )
+
+
+def _facts(release: Release) -> dict[str, str]:
+    return {
+        "distro": release.distro,
+        "engine": release.engine,
+        "git commit": release.git_commit,
+        "kernel": release.kernel_release,
+        "packages": str(release.package_count),
+        "tested": "yes" if release.tested else "no",
+        "tree size": str(release.tree_size),
+        **{f"kernel argument {each}": "set" for each in release.kernel_args},
+        **{f"tool {each}": version for each, version in release.tools.items()},
+    }
+
+
+def _changes(old: dict[str, str], new: dict[str, str]) -> tuple[Change, ...]:
+    return tuple(
+        Change(name=each, old=old.get(each, ""), new=new.get(each, ""))
+        for each in sorted(old | new)
+        if old.get(each, "") != new.get(each, "")
+    )
+
+
+def _version(store: ObjectStore, release: Release, package: Package) -> DebianVersion:
+    where = Location(file=store.url_of(layout.release_key(release.name, release.version)))
+    try:
+        if distro.find(release.distro).family == "debian":
+            return DebianVersion(package.version)
+    except InputError as error:
+        raise CatalogError(f"its versions cannot be compared: {error.what}", where=where) from error
+    raise CatalogError(
+        f"how versions of {release.distro} are compared is not known here", where=where
+    )
+
+
+def _packages(
+    store: ObjectStore, artefact: ReleaseArtefact, reporter: Reporter
+) -> tuple[Package, ...]:
+    key = layout.blob_key(artefact.sha256)
+    where = Location(file=store.url_of(key))
+    if artefact.size > _LIMIT:
+        raise CatalogError(f"is larger than {_LIMIT >> 20} MiB", where=where)
+    pieces: list[bytes] = []
+    keep: Callable[[bytes], object] = pieces.append
+    store.fetch(
+        key,
+        keep,
+        size=artefact.size,
+        sha256=artefact.sha256,
+        on_bytes=lambda _: None,
+        cancel=reporter.cancel,
+    )
+    try:
+        return PackageList.model_validate_json(b"".join(pieces)).packages
+    except ValidationError as error:
+        raise CatalogError("is no list of packages", where=where) from error

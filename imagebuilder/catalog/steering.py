@@ -1,0 +1,152 @@
+"""What people say of releases and channels: approvals, pins, dead ends, barriers, rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from imagebuilder.catalog import channels, gate, read, rules
+from imagebuilder.catalog.manifest import clean, now, whoami
+from imagebuilder.catalog.model import Channel, Pin, Release, check_channel, is_version
+from imagebuilder.catalog.moves import path_to
+from imagebuilder.catalog.reader import CatalogReader
+from imagebuilder.catalog.records import Approval, check_host
+from imagebuilder.catalog.rules import Choice, Rollout, Rules
+from imagebuilder.errors import InputError
+from imagebuilder.progress import Cancel
+from imagebuilder.recipe import check_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogSteering(CatalogReader):
+    """What decides which release comes where."""
+
+    def approve(self, name: str, version: str, *, who: str, reason: str = "") -> Approval:
+        """Note that somebody approves a release, for channels whose policy asks for it.
+
+        Raises:
+            InputError: nobody can be called so.
+            CatalogError: there is no such release.
+        """
+        read.check_marker(self.store)
+        return gate.approve(self.store, name, version, who, reason)
+
+    def pin(self, name: str, channel: str, *, reason: str, by: str = "") -> Channel:
+        """Keep a channel where it is: every move is refused until :meth:`unpin`.
+
+        Raises:
+            CatalogError: there is no such channel.
+        """
+        check_channel(channel)
+        check_name(name)
+        read.check_marker(self.store)
+        mark = Pin(reason=clean(reason), by=clean(by) or whoami(), time=now())
+        return channels.pin(self.store, name, channel, mark, Cancel())
+
+    def unpin(self, name: str, channel: str) -> Channel:
+        """Let a pinned channel move again; nothing happens if it is not pinned.
+
+        Raises:
+            CatalogError: there is no such channel.
+        """
+        check_channel(channel)
+        check_name(name)
+        read.check_marker(self.store)
+        return channels.pin(self.store, name, channel, None, Cancel())
+
+    def dead_end(self, name: str, version: str, *, reason: str | None) -> Rules:
+        """Say that a release must not be booted any more; without a reason, that it may.
+
+        No channel is moved to a dead end any more; one that names it already stays until it is
+        moved, and :meth:`choose` passes over it.
+
+        Raises:
+            CatalogError: there is no such release.
+        """
+        release = self._release(name, version)
+
+        def decide(before: Rules) -> Rules:
+            marks = rules.marked(before.dead_ends, release.version, _said(reason))
+            return before.model_copy(update={"dead_ends": marks})
+
+        return rules.change(self.store, name, decide, Cancel())
+
+    def barrier(self, name: str, version: str, *, reason: str | None) -> Rules:
+        """Say that hosts with an older release must boot this one before a newer one.
+
+        Without a reason they need not any more.  A barrier is never deleted by :meth:`gc`.
+
+        Raises:
+            CatalogError: there is no such release.
+        """
+        release = self._release(name, version)
+
+        def decide(before: Rules) -> Rules:
+            marks = rules.marked(before.barriers, release.version, _said(reason))
+            return before.model_copy(update={"barriers": marks})
+
+        return rules.change(self.store, name, decide, Cancel())
+
+    def rollout(self, name: str, channel: str, *, minutes: int, percent: float = 0.0) -> Rules:
+        """Let hosts get what a channel names now one after the other, see :meth:`choose`.
+
+        Args:
+            name: the recipe's name.
+            channel: the channel.
+            minutes: until all have it; 0 ends a rollout: all get it at once.
+            percent: how many get it now.
+
+        Raises:
+            InputError: the numbers are none.
+            CatalogError: there is no such channel.
+        """
+        pointer = self.channel(name, channel)
+        if not 0 <= minutes <= 1_000_000 or not 0 <= percent <= 100:
+            raise InputError(f"{minutes} minutes from {percent:g} % on is no rollout")
+        made = Rollout(release=pointer.release, start=now(), minutes=minutes, percent=percent)
+
+        def decide(before: Rules) -> Rules:
+            others = {key: each for key, each in before.rollouts.items() if key != channel}
+            return before.model_copy(
+                update={"rollouts": {**others, channel: made} if minutes else others}
+            )
+
+        return rules.change(self.store, name, decide, Cancel())
+
+    def choose(self, name: str, channel: str, *, host: str, running: str = "") -> Choice:
+        """Say which release a host should boot.
+
+        That is what the channel names, unless it is a dead end, its rollout has not come to
+        this host yet, or the host must pass a barrier first.  The answer for a host changes
+        only with the channel, the rules and the time.
+
+        Args:
+            name: the recipe's name.
+            channel: the channel.
+            host: the host's name.
+            running: the release that it runs now, if that is known.
+
+        Raises:
+            InputError: the host's name cannot be one.
+            CatalogError: there is no such channel, or nothing that can be booted.
+        """
+        check_host(host)
+        pointer = self.channel(name, channel)
+        if running and not is_version(running):
+            raise InputError(f"{running!r} is no release's version")
+        found = rules.get(self.store, name)
+        path = path_to(pointer.history)
+        return rules.choose(found, pointer, path, host, running, datetime.now(UTC))
+
+    def _release(self, name: str, version: str) -> Release:
+        check_name(name)
+        read.check_marker(self.store)
+        return read.resolve(self.store, name, version)
+
+
+def _said(reason: str | None) -> str | None:
+    if reason is None:
+        return None
+    if not clean(reason):
+        raise InputError("a reason must be given")
+    return clean(reason)

@@ -1,0 +1,85 @@
+"""``promote`` and ``rollback``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagebuilder.cli.catalog_verbs import opened
+from imagebuilder.cli.context import Context
+from imagebuilder.errors import InputError
+from imagebuilder.project import PROJECT_FILE
+
+if TYPE_CHECKING:
+    from imagebuilder.catalog import Channel
+
+
+def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParser) -> None:
+    """Add the verbs to a parser."""
+    text = "Let a channel name a release that another one names."
+    made = sub.add_parser("promote", help=text, description=text, parents=[common, where])
+    made.set_defaults(verb=promote)
+    made.add_argument("name", metavar="NAME")
+    which = made.add_mutually_exclusive_group(required=True)
+    which.add_argument("--from", dest="source", metavar="CHANNEL", default="", help="what it names")
+    which.add_argument("--version", default="", help="this very release")
+    made.add_argument("--to", metavar="CHANNEL", required=True, help="the channel to move")
+    made.add_argument("--reason", default="", help="kept in the channel's history")
+    made.add_argument(
+        "--override", metavar="REASON", default="", help="promote against the channel's policy"
+    )
+    text = "Take a channel back to what it named before."
+    made = sub.add_parser("rollback", help=text, description=text, parents=[common, where])
+    made.set_defaults(verb=rollback)
+    made.add_argument("name", metavar="NAME")
+    made.add_argument("--channel", required=True, help="the channel to move")
+    made.add_argument("--to", metavar="VERSION", default="", help="a release that it has named")
+    made.add_argument("--reason", default="", help="kept in the channel's history")
+
+
+def promote(context: Context) -> int:
+    """``promote``."""
+    args = context.args
+    try:
+        project = context.project()
+    except InputError:
+        if (Path(args.directory) / PROJECT_FILE).exists():
+            raise  # the channel's policy stands there, and cannot be read
+        project = None
+    moved = opened(context).promote(
+        args.name,
+        args.source or args.version,
+        to=args.to,
+        reason=args.reason,
+        policy=project.settings.channels.get(args.to) if project else None,
+        folder=project.root if project else None,
+        override=args.override,
+        observer=context.out.observer(),
+        cancel=context.cancel,
+    )
+    return _say_moved(context, moved)
+
+
+def rollback(context: Context) -> int:
+    """``rollback``."""
+    args = context.args
+    moved = opened(context).rollback(
+        args.name,
+        args.channel,
+        to=args.to,
+        reason=args.reason,
+        observer=context.out.observer(),
+        cancel=context.cancel,
+    )
+    return _say_moved(context, moved)
+
+
+def _say_moved(context: Context, moved: Channel) -> int:
+    context.out.close()
+    context.out.data("channel", moved.model_dump(mode="json", exclude={"history"}))
+    context.out.say(
+        f"{moved.name}: channel {moved.channel} names {moved.release} "
+        f"(generation {moved.generation})"
+    )
+    return 0

@@ -1,0 +1,72 @@
+"""``imagebuilder catalog search`` and ``diff``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from imagebuilder.cli.context import Context
+
+
+def search(context: Context) -> int:
+    """``catalog search``."""
+    from imagebuilder.cli.catalog_verbs import opened
+
+    args = context.args
+    found = opened(context).search(
+        args.package,
+        below=args.below,
+        name=args.recipe or None,
+        source=args.source,
+        observer=context.out.observer(),
+        cancel=context.cancel,
+    )
+    context.out.close()
+    rows: list[list[str]] = []
+    for each in found:
+        release, package = each.release, each.package
+        context.out.data(
+            "match",
+            {
+                "name": release.name,
+                "version": release.version,
+                "channels": list(each.channels),
+                "package": package.model_dump(mode="json"),
+            },
+        )
+        channels = " ".join(each.channels)
+        rows.append([release.name, release.version, package.name, package.version, channels])
+    context.out.table(rows)
+    return 0
+
+
+def diff(context: Context) -> int:
+    """``catalog diff``."""
+    from imagebuilder.cli.catalog_verbs import opened
+
+    args = context.args
+    found = opened(context).diff(
+        args.name, args.old, args.new, observer=context.out.observer(), cancel=context.cancel
+    )
+    context.out.data(
+        "diff",
+        {
+            "name": args.name,
+            "old": found.old.version,
+            "new": found.new.version,
+            "facts": [asdict(each) for each in found.facts],
+            "packages": [asdict(each) for each in found.packages],
+            "files": [asdict(each) for each in found.files],
+        },
+    )
+    context.out.say(f"{args.name}: {found.old.version} → {found.new.version}")
+    for title, changes in (
+        ("facts", found.facts),
+        ("packages", found.packages),
+        ("files", found.files),
+    ):
+        if changes:
+            context.out.say(f"{title}:")
+        context.out.table(
+            [["", each.name, each.old or "(none)", "→", each.new or "(none)"] for each in changes]
+        )
+    return 0

@@ -1,0 +1,94 @@
+"""The catalog's verbs as they are typed."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imagebuilder.catalog import Catalog, Release
+from imagebuilder.cli.main import main
+
+from .conftest import MakeImage, passing
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """The command line takes the signals; give them back."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*argv: str) -> tuple[int, str]:
+        status = main([*argv, "--catalog", str(root), "-C", str(tmp_path / "project")])
+        return status, capsys.readouterr().out
+
+    return command
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def three(catalog: Catalog, make_image: MakeImage) -> list[Release]:
+    images = [make_image(seed=n) for n in range(3)]
+    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
+
+
+def test_promote_rollback_history(run: Run, catalog: Catalog, three: list[Release]) -> None:
+    status, out = run("promote", "base", "--from", "testing", "--to", "stable", "--reason", "ok")
+    assert (status, out) == (0, f"base: channel stable names {three[2].version} (generation 1)\n")
+    assert run("promote", "base", "--version", three[0].version, "--to", "stable")[0] == 0
+    status, out = run("rollback", "base", "--channel", "stable", "--json")
+    assert status == 0
+    moved = lines(out)[-1]["channel"]
+    assert (moved["release"], moved["generation"]) == (three[2].version, 3)
+    status, out = run("catalog", "history", "base", "stable", "--json")
+    assert [each["move"]["action"] for each in lines(out)] == ["promote", "promote", "rollback"]
+    assert "ok" in run("catalog", "history", "base", "stable")[1]
+    assert run("rollback", "base", "--channel", "stable")[0] == 4
+    assert run("promote", "base", "--from", "nix", "--to", "stable")[0] == 4
+    assert run("promote", "base", "--from", "testing", "--to", "a/b")[0] == 2
+
+
+def test_verify(run: Run, root: Path, three: list[Release]) -> None:
+    status, out = run("catalog", "verify")
+    assert status == 0
+    assert "whole: 3 releases, 1 channels" in out
+    (root / "boot/base/testing.ipxe").unlink()
+    status, out = run("catalog", "verify", "--quick", "--json")
+    assert status == 4
+    found = lines(out)
+    assert found[-1]["verified"]["ok"] is False
+    assert "testing.ipxe" in next(each["finding"]["where"] for each in found if "finding" in each)
+
+
+def test_gc(run: Run, catalog: Catalog, root: Path, tmp_path: Path, three: list[Release]) -> None:
+    assert "would delete 0 releases" in run("catalog", "gc", "--dry-run")[1]
+    strict = ["--keep-last", "1", "--keep-days", "0", "--rollback-steps", "1", "--grace-hours", "0"]
+    assert run("catalog", "running", "base", three[0].version, "--host", "n1")[0] == 0
+    assert "host n1 runs it" in run("catalog", "gc", "-n", *strict)[1]
+    status, out = run("catalog", "gc", *strict, "--running-days", "0", "--json")
+    assert status == 0
+    freed = lines(out)[-1]["freed"]
+    assert (freed["releases"], freed["failures"], freed["dry_run"]) == (1, 0, False)
+    assert len(catalog.releases()) == 2
+    assert run("catalog", "gc", "--keep-last", "0")[0] == 2
+    # The policy is the project file's, and nothing is deleted when that cannot be read.
+    settings = tmp_path / "project/imagebuilder.toml"
+    (tmp_path / "project/recipes").mkdir(parents=True)
+    settings.write_text("[retention]\nkeep_last = 0\n")
+    assert run("catalog", "gc")[0] == 2
+    settings.write_text("[retention]\nkeep_days = 0\ngrace_hours = 0\n")
+    assert "deleted 0 releases" in run("catalog", "gc")[1]
+    assert len(catalog.releases()) == 2
