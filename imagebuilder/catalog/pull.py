@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from imagebuilder import files
 from imagebuilder.catalog import layout
 from imagebuilder.catalog.model import MANIFEST_NAME, Release, dump
 from imagebuilder.catalog.stores import ObjectStore
@@ -24,7 +23,6 @@ from imagebuilder.image import sha256_of
 from imagebuilder.progress import Reporter
 
 _MANIFEST_LIMIT = 4 << 20
-_RENAME_EXCHANGE = 2  # <linux/fs.h>
 
 
 def pull(store: ObjectStore, release: Release, output_dir: Path, reporter: Reporter) -> Path:
@@ -37,10 +35,10 @@ def pull(store: ObjectStore, release: Release, output_dir: Path, reporter: Repor
     with _reported(output), _new_folder(output) as folder:
         _fetch(store, release, folder, reporter)
         (folder / MANIFEST_NAME).write_bytes(dump(release))
-        _sync(folder / MANIFEST_NAME)
-        _sync(folder)
-        _put_in_place(folder, output)
-        _sync(output.parent)
+        files.sync(folder / MANIFEST_NAME)
+        files.sync(folder)
+        files.put_in_place(folder, output)
+        files.sync(output.parent)
     return output
 
 
@@ -132,33 +130,6 @@ def _lock(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    finally:
-        os.close(fd)
-
-
-def _put_in_place(folder: Path, output: Path) -> None:
-    """Rename a folder to its place; what was there takes its name, to be removed."""
-    if not output.exists():
-        folder.rename(output)
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    failed = libc.renameat2(-100, os.fsencode(folder), -100, os.fsencode(output), _RENAME_EXCHANGE)
-    if not failed:
-        return
-    number = ctypes.get_errno()
-    if number not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(number, os.strerror(number), str(output))
-    # This file system cannot exchange two names: for a moment there is none.
-    old = folder.with_name(folder.name + "-old")
-    output.rename(old)
-    folder.rename(output)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 
