@@ -11,13 +11,14 @@ from pydantic import ValidationError
 
 from imagebuilder.cli import contents_verbs, policy_verbs, signing_verbs
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.named import asked, opened
 from imagebuilder.cli.output import human_size
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.policies import Retention
-from imagebuilder.project import PROJECT_FILE, Project
+from imagebuilder.project import PROJECT_FILE
 
 if TYPE_CHECKING:
-    from imagebuilder.catalog import Catalog
+    pass
 
 
 def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParser) -> None:
@@ -239,33 +240,3 @@ def _policy(context: Context) -> Retention:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise InputError(f"--{option}: {first['msg']}") from error
-
-
-def asked(context: Context) -> str:
-    """Return the version or channel that the command line names."""
-    named: str = context.args.version or context.args.channel
-    return named or _default_channel(context)
-
-
-def _default_channel(context: Context) -> str:
-    try:
-        return context.project().settings.channel
-    except InputError:
-        return "testing"
-
-
-def opened(context: Context) -> Catalog:
-    """Return the catalog that the command line or the project names."""
-    from imagebuilder.catalog import Catalog
-
-    url = context.args.catalog
-    if not url:
-        try:
-            url = Project.open(context.args.directory).settings.catalog
-        except InputError:
-            url = ""
-    if not url:
-        raise InputError(
-            "no catalog is named", fix="say --catalog URL, or set IMAGEBUILDER_CATALOG"
-        )
-    return Catalog.open(url)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebuilder.cli.catalog_verbs import opened
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.named import opened
 from imagebuilder.errors import InputError
 from imagebuilder.project import PROJECT_FILE
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.named import opened
 
 
 def search(context: Context) -> int:
     """``catalog search``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).search(
         args.package,
@@ -41,8 +40,6 @@ def search(context: Context) -> int:
 
 def diff(context: Context) -> int:
     """``catalog diff``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).diff(
         args.name, args.old, args.new, observer=context.out.observer(), cancel=context.cancel

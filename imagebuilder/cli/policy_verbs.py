@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.named import opened
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Rules
@@ -52,8 +53,6 @@ def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
 
 def approve(context: Context) -> int:
     """``catalog approve``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).approve(args.name, args.version, who=args.who, reason=args.reason)
     context.out.data("approval", found.model_dump(mode="json"))
@@ -63,8 +62,6 @@ def approve(context: Context) -> int:
 
 def pin(context: Context) -> int:
     """``catalog pin``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).pin(args.name, args.channel, reason=args.reason)
     context.out.data("channel", found.model_dump(mode="json", exclude={"history"}))
@@ -74,8 +71,6 @@ def pin(context: Context) -> int:
 
 def unpin(context: Context) -> int:
     """``catalog unpin``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     found = opened(context).unpin(context.args.name, context.args.channel)
     context.out.data("channel", found.model_dump(mode="json", exclude={"history"}))
     context.out.say(f"{found.name}: channel {found.channel} can be moved")
@@ -84,8 +79,6 @@ def unpin(context: Context) -> int:
 
 def dead_end(context: Context) -> int:
     """``catalog dead-end``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     return _say_rules(
         context, opened(context).dead_end(args.name, args.version, reason=args.reason)
@@ -94,16 +87,12 @@ def dead_end(context: Context) -> int:
 
 def barrier(context: Context) -> int:
     """``catalog barrier``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     return _say_rules(context, opened(context).barrier(args.name, args.version, reason=args.reason))
 
 
 def rollout(context: Context) -> int:
     """``catalog rollout``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).rollout(
         args.name, args.channel, minutes=args.minutes, percent=args.percent
@@ -113,8 +102,6 @@ def rollout(context: Context) -> int:
 
 def choose(context: Context) -> int:
     """``catalog choose``."""
-    from imagebuilder.cli.catalog_verbs import opened
-
     args = context.args
     found = opened(context).choose(args.name, args.channel, host=args.host, running=args.running)
     context.out.data("choice", {"version": found.version, "reason": found.reason})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.named import asked, opened
 from imagebuilder.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def trust(context: Context) -> Trust | None:
 
 def sign(context: Context) -> int:
     """``catalog sign``."""
-    from imagebuilder.cli.catalog_verbs import asked, opened
-
     which = asked(context)
     ids = opened(context).sign(
         context.args.name,
