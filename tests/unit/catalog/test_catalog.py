@@ -461,7 +461,6 @@ def test_pull_clears_away_what_a_killed_one_left(
     assert not (tmp_path / ".out.pull-abcd").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/sys").exists(), reason="no /proc")
 def test_pull_to_where_nothing_can_be_written(catalog: Catalog, image: Image) -> None:
     catalog.publish(image, channel="testing", evidence=passing(image))
     with pytest.raises(HostError, match="cannot be written"):

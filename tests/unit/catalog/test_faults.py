@@ -261,7 +261,7 @@ catalog.publish(third, channel="testing", evidence=passing(third))
         text=True,
         timeout=60,
     )
-    if done.returncode == 77 or "unshare:" in done.stderr:
+    if (done.returncode == 77 or "unshare:" in done.stderr) and os.environ.get("CI") != "true":
         pytest.skip("no private mounts here")
     assert done.returncode == 0, done.stderr
 
