@@ -118,9 +118,10 @@ _KINDS: dict[str, type[_Check]] = {
 }
 
 
-def keys(kind: str) -> tuple[str, ...]:
-    """Return the keys that a kind of check has."""
-    return tuple(_KINDS[kind].model_fields)
+def model_of(value: Any) -> type[BaseModel] | None:
+    """Return the model of the kind that the keys of a check's table make it."""
+    kind = _kind(value)
+    return _KINDS[kind] if kind else None
 
 
 def _kind(value: Any) -> str | None:
@@ -131,14 +132,19 @@ def _kind(value: Any) -> str | None:
     return next((kind for kind in _KINDS if kind in value), None)
 
 
+def _tag(value: Any) -> str | None:
+    kind = _kind(value)
+    return f"({kind})" if kind else None  # no key is written so: pydantic puts tags into paths
+
+
 Check = Annotated[
-    Annotated[UnitCheck, Tag("unit")]
-    | Annotated[CommandCheck, Tag("command")]
-    | Annotated[FileCheck, Tag("file")]
-    | Annotated[PortCheck, Tag("port")]
-    | Annotated[NoFailedUnitsCheck, Tag("no_failed_units")],
+    Annotated[UnitCheck, Tag("(unit)")]
+    | Annotated[CommandCheck, Tag("(command)")]
+    | Annotated[FileCheck, Tag("(file)")]
+    | Annotated[PortCheck, Tag("(port)")]
+    | Annotated[NoFailedUnitsCheck, Tag("(no_failed_units)")],
     Discriminator(
-        _kind,
+        _tag,
         custom_error_type="check_kind",
         custom_error_message="a check needs one of the keys " + ", ".join(_KINDS),
     ),

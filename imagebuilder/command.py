@@ -5,6 +5,7 @@ Every program gets a time limit, a log, a look at the caller's wish to stop, and
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import selectors
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from imagebuilder import sandbox
 from imagebuilder.errors import HostError, Interrupted, StepError
@@ -25,6 +27,13 @@ _TAIL_LINES = 400  # of each stream, for excerpts, unless a caller wants more; t
 _POLL_SECONDS = 0.2
 _LINE_LIMIT = 1 << 20  # a longer "line" is handed on in pieces, so that memory stays bounded
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s]+@", re.IGNORECASE)
+
+_MASK = "********"
+_SHORTEST_HIDDEN = 4  # characters: to mask a shorter line would mask half of every log
+
+# Of the whole process, as its secrets are: whatever writes must know all of them.
+_hidden_values: set[str] = set()
+_hidden = re.compile("")
 
 OnLine = Callable[[str], None]
 
@@ -55,8 +64,29 @@ def search_path() -> str:
 
 
 def redact(text: str) -> str:
-    """Return the text without the user names and passwords of the URLs in it."""
-    return _CREDENTIALS.sub(r"\1", text)
+    """Return the text without the credentials of the URLs in it, and without hidden values."""
+    if _hidden.pattern:
+        text = _hidden.sub(_MASK, text)
+    return _CREDENTIALS.sub(r"\1", text) if "://" in text else text
+
+
+def hide(*values: str) -> None:
+    """Mask values from now on, wherever this process writes a log, a line or an error.
+
+    Args:
+        values: secrets.  Each of their lines is masked, and the forms that shells, JSON and
+            URLs give them.
+    """
+    global _hidden
+    for value in values:
+        for part in (value, *value.splitlines()):
+            if len(part) >= _SHORTEST_HIDDEN:
+                _hidden_values.update(
+                    (part, shlex.quote(part), json.dumps(part)[1:-1], quote(part, safe=""))
+                )
+    # The longest first: one may be the beginning of another.
+    ordered = sorted(_hidden_values, key=len, reverse=True)
+    _hidden = re.compile("|".join(re.escape(each) for each in ordered))
 
 
 def run(
@@ -76,6 +106,7 @@ def run(
     fix: str = "",
     grace: float = 2.0,
     keep: int = _TAIL_LINES,
+    raw: bool = False,
 ) -> Result:
     """Run a program to its end.
 
@@ -96,6 +127,8 @@ def run(
         fix: for the error: what the reader can do.
         grace: seconds between asking to end and killing.
         keep: how many of the last lines of each stream the result has.
+        raw: hand the lines of standard output on as they are; the caller sees to it that
+            nothing secret in them is shown.
 
     Raises:
         HostError: the program is not installed.
@@ -107,7 +140,8 @@ def run(
         cancel.check()
     began = time.monotonic()
     with _Log(log) as sink:
-        sink.write(f"$ {shlex.join(argv)}\n")
+        # Masked first: what a shell's quoting makes of a secret is not known by sight.
+        sink.write(f"$ {shlex.join([redact(each) for each in argv])}\n")
         try:
             process = subprocess.Popen(
                 sandbox.mortal(argv),
@@ -126,8 +160,8 @@ def run(
             ) from error
         stopped = False
         try:
-            out = _Stream(on_line, sink, keep)
-            err = _Stream(on_error_line, sink, keep)
+            out = _Stream(on_line, sink, keep, raw=raw)
+            err = _Stream(on_error_line, sink, keep, raw=False)
             stopped = _pump(process, stdin, out, err, began + timeout, cancel, until)
             if stopped:
                 sandbox.end(process, grace=grace)
@@ -213,8 +247,9 @@ class _Log:
 class _Stream:
     """Cuts bytes into lines, keeps the last of them, hands each on."""
 
-    def __init__(self, on_line: OnLine | None, sink: _Log, keep: int) -> None:
+    def __init__(self, on_line: OnLine | None, sink: _Log, keep: int, *, raw: bool) -> None:
         self._on_line = on_line
+        self._raw = raw
         self._sink = sink
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=keep)
@@ -236,11 +271,12 @@ class _Stream:
         return "".join(f"{line}\n" for line in self._tail)
 
     def _take(self, raw: bytes) -> None:
-        line = redact(raw.decode("utf-8", errors="replace").rstrip("\r"))
+        given = raw.decode("utf-8", errors="replace").rstrip("\r")
+        line = redact(given)
         self._tail.append(line)
         self._sink.write(line + "\n")
         if self._on_line:
-            self._on_line(line)
+            self._on_line(given if self._raw else line)
 
 
 def _pump(

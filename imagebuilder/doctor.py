@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagebuilder import command, distro, sandbox, tools
-from imagebuilder.engines.direct.sources import host_sources
+from imagebuilder.engines.direct.host_apt import host_sources
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.smoke import accel, machine
 
@@ -172,14 +172,15 @@ def _room(what: str, folder: Path) -> Finding:
 
 
 def _package_sources() -> Iterator[Finding]:
-    for distro_id in distro.names():
-        suite = distro.find(distro_id).suite
-        lines = host_sources(suite, Path("/etc/apt"))
+    for each in distro.of_family("debian"):
+        found = host_sources(each.suite)
         yield Finding(
-            name=f"packages of {distro_id}",
-            state="ok" if lines else "warning",
-            text=f"{len(lines)} sources in this host's apt" if lines else "no source in /etc/apt",
+            name=f"packages of {each.id}",
+            state="ok" if found.lines else "warning",
+            text=f"{len(found.lines)} sources in {found.origin}"
+            if found.lines
+            else "no source in /etc/apt",
             fix=""
-            if lines
-            else f'in imagebuilder.toml: [mirrors] {distro_id} = ["deb URL {suite} main"]',
+            if found.lines
+            else f'in imagebuilder.toml: [mirrors] {each.id} = ["deb URL {each.suite} main"]',
         )

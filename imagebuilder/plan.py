@@ -118,6 +118,12 @@ def make_plan(
         InputError: the recipe or its kickstart is wrong; nothing was made.
     """
     resolved = project.resolve(wanted)
+    if resolved.recipe.abstract:
+        raise InputError(
+            f"{resolved.name!r} is abstract: it is only there to be extended",
+            where=resolved.place("abstract"),
+            fix="name a recipe that extends it, or take out: abstract = true",
+        )
     engine = engines.find(resolved.recipe.engine, resolved.place("engine"))
     request = Request(
         resolved=resolved,
@@ -125,6 +131,7 @@ def make_plan(
         cache_dir=cache_dir,
         reporter=reporter,
         refresh=refresh,
+        vault=resolved.vault(reporter.cancel),
     )
     notes = (*request.kickstart.warnings, *engine.check(request))
     args = tuple(dict.fromkeys((*request.kickstart.kernel_args, *resolved.recipe.kernel.args)))

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 
-from imagebuilder import distro, recipe, template
-from imagebuilder.errors import InputError, Location
+from imagebuilder import declaration, distro, params, secrets, shipped, template
+from imagebuilder.declaration import Declaration
+from imagebuilder.errors import InputError, Location, joined
+from imagebuilder.family import Family, Member
+from imagebuilder.merge import Node
 from imagebuilder.policies import ChannelPolicy, Retention
-from imagebuilder.recipe import Declaration, Recipe
+from imagebuilder.progress import Cancel
+from imagebuilder.recipe import Recipe, SecretName, SecretSource
 from imagebuilder.toml_lines import error_line, key_lines
 
 PROJECT_FILE = "imagebuilder.toml"
-_DEPTH_LIMIT = 32  # recipes that extend one another
+# Where the strings of a recipe are templates.
+_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "checks")
 
 
 class ProjectFile(BaseModel):
@@ -36,6 +41,10 @@ class ProjectFile(BaseModel):
     retention: Retention = Field(
         default_factory=Retention, description="which releases catalog gc keeps"
     )
+    secrets: dict[SecretName, SecretSource] = Field(
+        default_factory=dict,
+        description="where what secret(NAME) stands for comes from; a recipe's own go first",
+    )
     channels: dict[str, ChannelPolicy] = Field(
         default_factory=dict, description="for a channel, what may be promoted to it"
     )
@@ -46,17 +55,21 @@ class ResolvedRecipe:
     """A recipe merged with its parents, its templates rendered.
 
     Attributes:
-        recipe: the whole recipe; ``extends`` is None.
+        recipe: the whole recipe; ``extends`` and ``matrix`` are None.
         distro: what its ``distro`` names.
-        origins: where each key was set: ``kernel.args.1`` → the file and line.
+        values: the variables of its templates.
+        tree: all values as they were declared, with the places that gave them.
         lineage: the recipes that it was made of, the most basic first, itself last.
+        matrix: the values of the matrix that it is one variant of.
         project: the project that it belongs to.
     """
 
     recipe: Recipe
     distro: distro.Distro
-    origins: Mapping[str, Location]
+    values: Mapping[str, Any]
+    tree: Node
     lineage: tuple[str, ...]
+    matrix: Mapping[str, str]
     project: Project
 
     @property
@@ -65,8 +78,16 @@ class ResolvedRecipe:
         return self.recipe.name
 
     def place(self, key: str) -> Location:
-        """Return where a key was set."""
-        return self.origins.get(key, Location(file=f"recipes/{self.name}.toml", key=key))
+        """Return where a key was set, such as ``kernel.args.1``; or the nearest key above it."""
+        return _place(self.tree, key, self.name)
+
+    def vault(self, cancel: Cancel | None = None) -> secrets.Vault:
+        """Return the secrets of the recipe; nothing is looked up yet."""
+        return secrets.Vault(
+            sources={**self.project.settings.secrets, **self.recipe.secrets},
+            root=self.project.root,
+            cancel=cancel,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +96,11 @@ class Project:
 
     root: Path
     settings: ProjectFile
+    _family: Family = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        family = Family(own=self.root / "recipes", shipped=shipped.folder("recipes"))
+        object.__setattr__(self, "_family", family)
 
     @classmethod
     def open(cls, root: Path | str = ".") -> Project:
@@ -87,7 +113,7 @@ class Project:
         if not (folder / "recipes").is_dir():
             raise InputError(
                 f"{folder} is not a project: it has no folder recipes/",
-                fix="name the project's folder with -C DIR",
+                fix="name the project's folder with -C DIR, or make one with: imagebuilder init",
             )
         return cls(root=folder, settings=_read_settings(folder / PROJECT_FILE))
 
@@ -96,21 +122,35 @@ class Project:
         """Where this project's images are made."""
         return self.root / "build"
 
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all recipes, sorted.
+    def names(self, *, abstract: bool = False) -> tuple[str, ...]:
+        """Return the names of all recipes, sorted; for one with a matrix those of its variants.
+
+        Args:
+            abstract: whether recipes that are only there to be extended are wanted too.
 
         Raises:
-            InputError: a file in ``recipes/`` has a name that no recipe can have.
+            InputError: a file has a name that no recipe can have, or two recipes have one name.
         """
-        return tuple(
-            recipe.check_name(path.stem, Location(file=f"recipes/{path.name}"))
-            for path in sorted((self.root / "recipes").glob("*.toml"))
-        )
+        return self._family.names(abstract=abstract)
+
+    def select(self, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Return the recipes that names stand for: each itself, or all variants of its matrix.
+
+        Raises:
+            InputError: there is no recipe of a name, or it is wrong.
+        """
+        found: dict[str, None] = {}
+        for name in wanted:
+            if self._family.has_file(name):
+                found.update(dict.fromkeys(self._family.variants(name) or (name,)))
+            else:
+                found[self._family.find(name).name] = None
+        return tuple(found)
 
     def fragment_dirs(self) -> tuple[Path, ...]:
         """Return the folders that fragments are looked for in: the project's, then our own."""
-        own = Path(__file__).parent / "kickstarts"
-        return tuple(path for path in (self.root / "kickstarts", own) if path.is_dir())
+        both = (self.root / "kickstarts", shipped.folder("kickstarts"))
+        return tuple(path for path in dict.fromkeys(both) if path.is_dir())
 
     def declaration(self, name: str, where: Location | None = None) -> Declaration:
         """Read the recipe of that name as its file declares it.
@@ -118,121 +158,178 @@ class Project:
         Raises:
             InputError: there is none (``where`` is the place that named it), or it is wrong.
         """
-        recipe.check_name(name, where)
-        path = self.root / "recipes" / f"{name}.toml"
-        if not path.is_file():
-            known = ", ".join(self.names()) or "none"
-            raise InputError(f"there is no recipe {name!r}", where=where, fix=f"known are: {known}")
-        return recipe.read(path, f"recipes/{name}.toml")
+        return self._family.read(name, where)
 
     def resolve(self, wanted: str | Recipe) -> ResolvedRecipe:
         """Return a recipe, by name or made in Python, merged with all that it extends.
 
-        A child's scalars replace its parent's, tables merge key by key, and lists are added
-        after the parent's.
+        How they are merged stands in :mod:`imagebuilder.merge`.
 
         Raises:
             InputError: a recipe is missing or wrong, or they extend each other in a circle.
         """
         if isinstance(wanted, Recipe):
-            declaration = recipe.declare(wanted)
+            member = self._family.adopt(declaration.declare(wanted))
         else:
-            declaration = self.declaration(wanted)
-        chain = [declaration]
-        while parent := chain[-1].data.get("extends"):
-            where = recipe.place(chain[-1], "extends")
-            if any(parent == each.name for each in chain) or len(chain) >= _DEPTH_LIMIT:
-                circle = " → ".join([*(each.name for each in chain), parent])
-                raise InputError(f"recipes extend each other in a circle: {circle}", where=where)
-            chain.append(self.declaration(parent, where))
-        data: dict[str, Any] = {}
-        origins: dict[str, Location] = {}
-        for each in reversed(chain):
-            _merge(data, each.data, "", each, origins)
-        data.pop("extends", None)
-        merged = Declaration(
-            name=declaration.name, data=data, origins=origins, origin=declaration.origin
+            member = self._family.find(wanted)
+        return self._resolved(member)
+
+    def _resolved(self, member: Member) -> ResolvedRecipe:
+        tree = _with_defaults(member)
+        data = tree.plain()
+        if member.is_abstract:
+            data["abstract"] = True
+        source = Declaration(
+            name=member.name,
+            data=data,
+            origins=_Origins(tree, member.name),
+            origin=member.declaration.origin,
         )
         if not data.get("distro"):
             raise InputError(
                 "the recipe names no distro",
-                where=declaration.origin,
+                where=member.declaration.origin,
                 fix=f'add: distro = "{distro.names()[0]}"',
             )
-        found = distro.find(data["distro"], recipe.place(merged, "distro"))
-        values = template_values(declaration.name, found, data.get("params", {}))
-        rendered = Declaration(
-            name=merged.name,
-            data={
-                key: _rendered(value, key, values, merged) if key in ("kernel", "checks") else value
-                for key, value in data.items()
-            },
-            origins=origins,
-            origin=merged.origin,
+        found = distro.find(data["distro"], _place(tree, "distro", member.name))
+        matrix = dict(member.variant.values) if member.variant else {}
+        values = template_values(
+            member.name,
+            found,
+            data.get("params", {}),
+            arch=data.get("arch", "x86_64"),
+            matrix=matrix,
         )
+        for key in _RENDERED:
+            if key in data:
+                data[key] = _rendered(data[key], key, values, tree)
+        recipe = declaration.validate(source)
+        _check_params(recipe, tree, is_abstract=member.is_abstract)
         return ResolvedRecipe(
-            recipe=recipe.validate(rendered),
+            recipe=recipe,
             distro=found,
-            origins=origins,
-            lineage=tuple(each.name for each in reversed(chain)),
+            values=values,
+            tree=tree,
+            lineage=member.lineage,
+            matrix=matrix,
             project=self,
         )
 
 
-def template_values(name: str, found: distro.Distro, params: Mapping[str, Any]) -> dict[str, Any]:
+class _Origins(Mapping[str, Location]):
+    """Where each key of a tree stands, looked up only if something is wrong with it."""
+
+    def __init__(self, tree: Node, name: str) -> None:
+        self._tree = tree
+        self._name = name
+
+    def __getitem__(self, key: str) -> Location:
+        found = self._tree.find(key)
+        if found is None:
+            raise KeyError(key)
+        return found.where
+
+    def __iter__(self) -> Any:
+        return (path for path, _ in self._tree.walk() if path)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def template_values(
+    name: str,
+    found: distro.Distro,
+    given: Mapping[str, Any],
+    *,
+    arch: distro.Arch = "x86_64",
+    matrix: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Return the variables that a recipe's templates can use: its params, and the standing ones."""
-    standing = {
+    standing: dict[str, Any] = {
         "recipe": name,
+        "arch": arch,
+        "matrix": matrix or {},
+        "secret": secrets.reference,
         "distro": {
             "id": found.id,
             "family": found.family,
             "name": found.name,
             "version": found.version,
+            "major": found.major,
             "suite": found.suite,
+            "arch": found.package_arch(arch),
+            "package_manager": found.package_manager,
         },
     }
-    return {**standing, **params}
+    return {**standing, **given}
 
 
-def _merge(
-    into: dict[str, Any],
-    data: Mapping[str, Any],
-    prefix: str,
-    source: Declaration,
-    origins: dict[str, Location],
-) -> None:
-    for key, value in data.items():
-        path = f"{prefix}{key}"
-        offset = 0
-        if isinstance(value, Mapping) and isinstance(into.get(key, {}), Mapping):
-            into[key] = dict(into.get(key, {}))
-            _merge(into[key], value, f"{path}.", source, origins)
-        elif isinstance(value, list | tuple) and isinstance(into.get(key, []), list):
-            offset = len(into.get(key, []))
-            into[key] = [*into.get(key, []), *value]
-        else:
-            into[key] = value
-        origins[path] = recipe.place(source, path)
-        if isinstance(value, list | tuple):
-            for n, item in enumerate(value):
-                found = recipe.place(source, f"{path}.{n}")
-                origins[f"{path}.{offset + n}"] = found
-                if isinstance(item, Mapping):
-                    for name in item:
-                        origins[f"{path}.{offset + n}.{name}"] = recipe.place(
-                            source, f"{path}.{n}.{name}"
-                        )
+def _with_defaults(member: Member) -> Node:
+    """Return the values of a recipe, with the defaults of params that nothing sets."""
+    tree = member.tree
+    declared: Node | None = tree.value.get("declare")
+    if declared is None:
+        return tree
+    given: Node = tree.value.get("params") or Node({}, declared.where)
+    defaults = {
+        name: each.value["default"]
+        for name, each in declared.value.items()
+        if each.is_table and "default" in each.value and name not in given.value
+    }
+    if not defaults:
+        return tree
+    filled = Node({**given.value, **defaults}, given.where, given.earlier)
+    return Node({**tree.value, "params": filled}, tree.where, tree.earlier)
 
 
-def _rendered(value: Any, path: str, values: Mapping[str, Any], source: Declaration) -> Any:
+def _check_params(recipe: Recipe, tree: Node, *, is_abstract: bool) -> None:
+    found = params.problems(recipe.declare, recipe.params)
+    if is_abstract:  # a child gives what is missing
+        found = {name: text for name, text in found.items() if name in recipe.params}
+    if found:
+        raise joined(
+            [
+                InputError(
+                    f"param {name!r} {text}",
+                    where=_place(
+                        tree,
+                        f"params.{name}" if name in recipe.params else f"declare.{name}",
+                        recipe.name,
+                    ),
+                    fix=recipe.declare[name].description,
+                )
+                for name, text in found.items()
+            ]
+        )
+
+
+def _place(tree: Node, key: str, name: str) -> Location:
+    path = key
+    while path:
+        found = tree.find(path)
+        if found:
+            return Location(file=found.where.file, line=found.where.line, key=key)
+        path = path.rpartition(".")[0]
+    return Location(file=f"recipes/{name}.toml", key=key)
+
+
+def _rendered(value: Any, path: str, values: Mapping[str, Any], tree: Node) -> Any:
     if isinstance(value, str):
-        return template.render_value(value, values, recipe.place(source, path))
+        if not template.is_template(value):
+            return value
+        where = _place(tree, path, "")
+        rendered = template.render_value(value, values, where)
+        if secrets.names_in(rendered) and not path.startswith("preseed."):
+            raise InputError(
+                f"{path}: a secret is for fragments, files and preseed; this is published",
+                where=where,
+                fix="let a %post script put it into a file of the image",
+            )
+        return rendered
     if isinstance(value, Mapping):
-        return {
-            key: _rendered(each, f"{path}.{key}", values, source) for key, each in value.items()
-        }
+        return {key: _rendered(each, f"{path}.{key}", values, tree) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_rendered(each, f"{path}.{n}", values, source) for n, each in enumerate(value)]
+        return [_rendered(each, f"{path}.{n}", values, tree) for n, each in enumerate(value)]
     return value
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from datetime import date
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     JsonValue,
     StringConstraints,
+    Tag,
     model_validator,
 )
-from pydantic import ValidationError as PydanticError
 
-from imagebuilder import checks
 from imagebuilder.checks import Check
-from imagebuilder.errors import InputError, Location, joined
+from imagebuilder.errors import InputError, Location
+from imagebuilder.params import Declared
 from imagebuilder.template import is_template
-from imagebuilder.toml_lines import error_line, key_lines
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
-_SIZE_LIMIT = 1 << 20  # bytes of a recipe file
+SHIPPED = "imagebuilder/"  # before the name of a recipe that comes with imagebuilder
 
 
 def _fragment_name(value: str) -> str:
@@ -51,8 +48,68 @@ def _kernel_argument(value: str) -> str:
     return value
 
 
+def _package(value: str) -> str:
+    if is_template(value):
+        return value
+    if not value.strip("- ") or not value.isprintable() or any(s.isspace() for s in value.strip()):
+        raise ValueError("one package, @group or pattern, as in a line of %packages")
+    return value.strip()
+
+
+def _in_project(value: str) -> str:
+    parts = value.removesuffix("/").split("/")
+    if value.startswith("/") or any(part in ("", "..") for part in parts) or "\0" in value:
+        raise ValueError("a path below the project's folder")
+    return value
+
+
+def _in_image(value: str) -> str:
+    if is_template(value):
+        return value
+    parts = value[1:].split("/")
+    if not value.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("an absolute path without . and ..")
+    if not value.isprintable():
+        raise ValueError("a path of printable characters")
+    return value
+
+
+def _preseed(value: str) -> str:
+    if is_template(value):
+        return value
+    words = value.split(None, 3)
+    if "\n" in value or len(words) < 3 or value.startswith("#"):
+        raise ValueError("a line as of debconf-set-selections(1): PACKAGE QUESTION TYPE VALUE")
+    return value
+
+
 FragmentName = Annotated[str, AfterValidator(_fragment_name)]
 RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+# A parent: a recipe of the project, or one that comes with imagebuilder.
+ParentName = Annotated[
+    str, StringConstraints(pattern=NAME_PATTERN.replace("^", f"^({SHIPPED})?", 1))
+]
+PackageLine = Annotated[str, AfterValidator(_package)]
+PreseedLine = Annotated[str, AfterValidator(_preseed)]
+AxisValue = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._+-]*$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+Axis = Literal["distro", "arch", "flavour"]
+# What a recipe has from its parents, and so can take out or replace.
+Inherited = Literal[
+    "kickstarts",
+    "packages",
+    "params",
+    "declare",
+    "secrets",
+    "kernel",
+    "preseed",
+    "files",
+    "image",
+    "smoke",
+    "checks",
+    "waivers",
+    "matrix",
+]
 KernelArgument = Annotated[str, AfterValidator(_kernel_argument)]
 ParamName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 ParamValue = JsonValue
@@ -103,40 +160,183 @@ class SmokeOptions(_Table):
     )
 
 
-class Recipe(_Table):
-    """A declared image.
+class FileEntry(_Table):
+    """``[[files]]``: a file or folder of the project that is copied into the image.
 
-    The same model holds a recipe as declared (it may name a parent in ``extends``) and as
-    resolved (merged with its parents, templates rendered; ``extends`` is None).
+    It is there before the kickstart's scripts run.
     """
 
-    name: RecipeName = Field(description="the recipe's name: that of its file")
-    summary: str = Field(default="", max_length=200, description="one line for people")
-    extends: RecipeName | None = Field(default=None, description="the recipe that this one adds to")
-    distro: str = Field(default="", description="the distribution and release, such as debian-12")
-    engine: str = Field(default="direct", description="what makes the image")
+    source: Annotated[str, AfterValidator(_in_project)] = Field(
+        description="the file or folder, below the project's folder"
+    )
+    path: Annotated[str, AfterValidator(_in_image)] = Field(
+        description="where it is to be in the image, absolute"
+    )
+    mode: str = Field(
+        default="",
+        pattern=r"^([0-7]{3,4})?$",
+        description="permissions of the file, or of each file of the folder, in octal; unset: "
+        "0755 for what its owner can run, else 0644",
+    )
+    owner: str = Field(
+        default="root:root",
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
+        description="user, or user:group, of the image",
+    )
+    template: bool = Field(
+        default=False, description="whether it is rendered with the recipe's values"
+    )
+
+
+class SecretSource(_Table):
+    """``[secrets.NAME]``: where a secret comes from; the first of these that is there."""
+
+    env: str = Field(
+        default="", pattern=r"^[A-Za-z0-9_]*$", description="an environment variable that has it"
+    )
+    file: str = Field(
+        default="",
+        description="a file that has it, without its last newline; relative to the project's "
+        "folder, or below ~",
+    )
+    command: tuple[str, ...] = Field(
+        default=(),
+        description="a program, with arguments, that prints it; it is run in the project's folder",
+    )
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if not (self.env or self.file or self.command):
+            raise ValueError("a secret comes from env, file or command")
+        return self
+
+
+class Waiver(_Table):
+    """``[[waivers]]``: a finding of lint that is accepted for a time."""
+
+    code: str = Field(pattern=r"^[A-Z]{2}[0-9]{3}$", description="the finding's code")
+    reason: str = Field(min_length=1, description="why it is accepted")
+    until: date = Field(description="the last day on which it is, such as 2027-06-30")
+    match: str = Field(
+        default="", description="what the finding's place or text must contain; unset: anything"
+    )
+
+
+class Content(_Table):
+    """What a recipe has from its parents, and what a variant can add."""
+
     kickstarts: tuple[FragmentName, ...] = Field(
         default=(), description="fragments below kickstarts/, added to the parent's"
+    )
+    packages: tuple[PackageLine, ...] = Field(
+        default=(),
+        description="packages beside those of the fragments, as lines of %packages",
     )
     params: dict[ParamName, ParamValue] = Field(
         default_factory=dict, description="variables for the templates; merged with the parent's"
     )
+    declare: dict[ParamName, Declared] = Field(
+        default_factory=dict, description="types and defaults of params"
+    )
+    secrets: dict[SecretName, SecretSource] = Field(
+        default_factory=dict, description="where what secret(NAME) stands for comes from"
+    )
     kernel: KernelOptions = Field(default_factory=KernelOptions)
+    preseed: tuple[PreseedLine, ...] = Field(
+        default=(),
+        description="answers for debconf, as lines of debconf-set-selections(1), given before "
+        "the packages are installed (Debian)",
+    )
+    files: tuple[FileEntry, ...] = Field(
+        default=(), description="files of the project that are copied into the image"
+    )
     image: ImageOptions = Field(default_factory=ImageOptions)
     smoke: SmokeOptions = Field(default_factory=SmokeOptions)
     checks: tuple[Check, ...] = Field(
         default=(), description="what must be true in the booted guest, added to the parent's"
     )
+    waivers: tuple[Waiver, ...] = Field(
+        default=(), description="findings of lint that are accepted, added to the parent's"
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """A recipe as one source declares it: its plain data, and where each key stands."""
+class Overlay(Content):
+    """``[matrix.AXIS.VALUE]``: what a value of an axis adds to the recipe."""
 
-    name: str
-    data: Mapping[str, Any]
-    origins: Mapping[str, Location]
-    origin: Location
+    engine: str | None = Field(default=None, description="what makes the image")
+    summary: str | None = Field(default=None, max_length=200, description="one line for people")
+    remove: dict[Inherited, JsonValue] = Field(
+        default_factory=dict, description="as a recipe's own"
+    )
+    replace: dict[Inherited, JsonValue] = Field(
+        default_factory=dict, description="as a recipe's own"
+    )
+
+
+AxisValues = Annotated[
+    Annotated[tuple[AxisValue, ...], Tag("(list)")]
+    | Annotated[dict[AxisValue, Overlay], Tag("(table)")],
+    Discriminator(
+        lambda value: "(table)" if isinstance(value, dict) else "(list)",
+    ),
+]
+
+
+class Matrix(_Table):
+    """``[matrix]``: the recipe stands for one variant for each combination of the axes' values.
+
+    An axis is a list of values, or a table that has for each value what it adds to the recipe.
+    """
+
+    name: str = Field(
+        default="",
+        description="a template for the variants' names; unset: the recipe's name and the value "
+        "of each axis, joined by -",
+    )
+    distro: AxisValues = Field(default=(), description="distributions")
+    arch: AxisValues = Field(default=(), description="architectures")
+    flavour: AxisValues = Field(default=(), description="whatever else differs")
+    exclude: tuple[dict[Axis, AxisValue], ...] = Field(
+        default=(), description="combinations that there are not; an axis left out is any value"
+    )
+
+
+class Recipe(Content):
+    """A declared image.
+
+    The same model holds a recipe as declared (it may name a parent in ``extends``) and as
+    resolved (merged with its parents, templates rendered; ``extends``, ``matrix``, ``remove``
+    and ``replace`` are unset).
+    """
+
+    name: RecipeName = Field(description="the recipe's name: that of its file")
+    summary: str = Field(default="", max_length=200, description="one line for people")
+    abstract: bool = Field(
+        default=False, description="whether it is only there to be extended; not inherited"
+    )
+    extends: ParentName | None = Field(
+        default=None,
+        description="the recipe that this one adds to; imagebuilder/NAME is one that comes with "
+        "imagebuilder",
+    )
+    distro: str = Field(default="", description="the distribution and release, such as debian-12")
+    arch: Literal["x86_64", "aarch64"] = Field(
+        default="x86_64", description="the machine's architecture"
+    )
+    engine: str = Field(default="direct", description="what makes the image")
+    matrix: Matrix | None = Field(
+        default=None, description="the recipe stands for several variants"
+    )
+    remove: dict[Inherited, JsonValue] = Field(
+        default_factory=dict,
+        description="what is taken out of what the parent gave: for a list, the items to take "
+        "out; for a table, the names of keys",
+    )
+    replace: dict[Inherited, JsonValue] = Field(
+        default_factory=dict,
+        description="what takes the place of what the parent gave, where a list would be added "
+        "to the parent's and a table merged",
+    )
 
 
 def check_name(name: str, where: Location | None = None) -> str:
@@ -153,106 +353,3 @@ def check_name(name: str, where: Location | None = None) -> str:
             "digit, and has at most 63 characters",
         )
     return name
-
-
-def declare(recipe: Recipe) -> Declaration:
-    """Return the declaration of a recipe that was made in Python."""
-    origin = Location(file=f"<recipe {recipe.name}>")
-    data = recipe.model_dump(mode="python", exclude_unset=True, exclude={"name"})
-    return Declaration(name=recipe.name, data=data, origins={}, origin=origin)
-
-
-def read(path: Path, shown_as: str) -> Declaration:
-    """Read and check one recipe file.
-
-    Args:
-        path: the file.
-        shown_as: what to call it in errors.
-
-    Raises:
-        InputError: with the line of each key that is wrong.
-    """
-    name = check_name(path.stem, Location(file=shown_as))
-    origin = Location(file=shown_as, line=1)
-    try:
-        if path.stat().st_size > _SIZE_LIMIT:
-            raise InputError("a recipe has at most 1 MiB", where=origin)
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError("not UTF-8 text", where=origin, fix="save it as UTF-8") from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=origin) from error
-    try:
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(
-            f"not valid TOML: {str(error) or 'nested too deeply'}",
-            where=Location(file=shown_as, line=error_line(error, text)),
-        ) from error
-    origins = {
-        key: Location(file=shown_as, line=line, key=key) for key, line in key_lines(text).items()
-    }
-    declaration = Declaration(name=name, data=data, origins=origins, origin=origin)
-    if "name" in data:
-        raise InputError(
-            "a recipe's name is that of its file",
-            where=origins.get("name", origin),
-            fix="remove the key, or rename the file",
-        )
-    validate(declaration)
-    return declaration
-
-
-def validate(declaration: Declaration) -> Recipe:
-    """Check the data of a declaration against the model.
-
-    Raises:
-        InputError: with the place of each key that is wrong.
-    """
-    try:
-        return Recipe.model_validate({**declaration.data, "name": declaration.name})
-    except PydanticError as error:
-        raise joined(
-            [
-                _problem(declaration, each["loc"], each["type"], each["msg"])
-                for each in error.errors()
-            ]
-        ) from error
-
-
-def _problem(
-    declaration: Declaration, loc: tuple[int | str, ...], kind: str, message: str
-) -> InputError:
-    # The tags of the check models stand in pydantic's path but not in the file.
-    is_check = len(loc) > 2 and loc[0] == "checks"
-    path = [str(part) for n, part in enumerate(loc) if not (is_check and n == 2)]
-    key = ".".join(path)
-    if kind == "extra_forbidden":
-        what = f"unknown key {path[-1]!r}"
-        known = checks.keys(str(loc[2])) if is_check else _siblings(path)
-        fix = f"known here are: {', '.join(known)}" if known else ""
-    else:
-        what = f"{key}: {message.removeprefix('Value error, ')}"
-        fix = ""
-    return InputError(what, where=place(declaration, key), fix=fix)
-
-
-def _siblings(path: list[str]) -> list[str]:
-    model: Any = Recipe
-    for part in path[:-1]:
-        field = model.model_fields.get(part)
-        model = field.annotation if field else None
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-    return [name for name in model.model_fields if name != "name" or model is not Recipe]
-
-
-def place(declaration: Declaration, key: str) -> Location:
-    """Return where a key stands, or the nearest key above it that stands in the source."""
-    path = key
-    while path:
-        if path in declaration.origins:
-            found = declaration.origins[path]
-            return Location(file=found.file, line=found.line, key=key)
-        path = path.rpartition(".")[0]
-    return Location(file=declaration.origin.file, line=declaration.origin.line, key=key)

@@ -43,6 +43,4 @@ class Context:
                 "no recipe is named",
                 fix=f"name some, or say --all: there are {', '.join(project.names()) or 'none'}",
             )
-        for name in self.args.names:
-            project.declaration(name)
-        return tuple(dict.fromkeys(self.args.names))
+        return project.select(self.args.names)

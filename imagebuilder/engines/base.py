@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from imagebuilder.errors import InputError, Location
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.progress import Reporter
 from imagebuilder.project import ResolvedRecipe
+from imagebuilder.secrets import Vault, names_in
 
 GROUP = "imagebuilder.engines"
 
@@ -47,8 +49,28 @@ class Input:
         Digests are published with an image: this one is slow to compute (scrypt, RFC 7914,
         16 MiB), so that a password cannot be guessed from it at speed.
         """
-        slow = hashlib.scrypt(value.encode(), salt=b"imagebuilder", n=1 << 14, r=8, p=1, dklen=16)
-        return cls(kind=kind, label=label or kind, digest=slow.hex())
+        return cls(kind=kind, label=label or kind, digest=_slow_digest(value))
+
+    @classmethod
+    def of_text(
+        cls, kind: str, text: str, label: str, vault: Vault, where: Location | None = None
+    ) -> tuple[Input, ...]:
+        """Make inputs of a text, and of the secrets that it refers to.
+
+        Raises:
+            InputError: a secret is not to be had.
+        """
+        referred = (
+            cls.of_secret("secret", f"{name}={vault.value(name, where)}", f"secret {name}")
+            for name in names_in(text)
+        )
+        return (cls.of(kind, text, label), *referred)
+
+
+@lru_cache(maxsize=4096)
+def _slow_digest(value: str) -> str:
+    slow = hashlib.scrypt(value.encode(), salt=b"imagebuilder", n=1 << 14, r=8, p=1, dklen=16)
+    return slow.hex()
 
 
 def digest_of(value: str) -> str:
@@ -104,6 +126,7 @@ class Request:
         cache_dir: where results that several images share are kept.
         reporter: where progress goes, with the request to stop.
         refresh: look at the package mirrors even if they were looked at a short while ago.
+        vault: what the kickstart's secrets stand for.
     """
 
     resolved: ResolvedRecipe
@@ -111,6 +134,7 @@ class Request:
     cache_dir: Path
     reporter: Reporter
     refresh: bool = False
+    vault: Vault = field(default_factory=Vault)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from imagebuilder.kickstart.document import Kickstart
 from imagebuilder.kickstart.flatten import flatten
 from imagebuilder.kickstart.parse import parse
-from imagebuilder.project import ResolvedRecipe, template_values
+from imagebuilder.project import ResolvedRecipe
+from imagebuilder.secrets import check_whole
 
 
 def compose(resolved: ResolvedRecipe) -> Kickstart:
@@ -18,6 +19,9 @@ def compose(resolved: ResolvedRecipe) -> Kickstart:
     lines = flatten(
         [(name, resolved.place(f"kickstarts.{n}")) for n, name in enumerate(wanted.kickstarts)],
         resolved.project.fragment_dirs(),
-        template_values(wanted.name, resolved.distro, wanted.params),
+        resolved.values,
     )
+    for line in lines:
+        if "@" in line.text:
+            check_whole(line.text, line.where)
     return parse(lines, resolved.distro.kickstart_version)

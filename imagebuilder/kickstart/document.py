@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -133,11 +133,18 @@ class Kickstart:
             )
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the kickstart as plain JSON data, secrets included (for a pipe, not a file)."""
+    def to_dict(self, lines: Sequence[Line] | None = None) -> dict[str, Any]:
+        """Return the kickstart as plain JSON data, for a pipe: nothing in it is masked.
+
+        Args:
+            lines: what to put in place of its lines, such as those with the values of secrets.
+        """
         return {
             "version": self.version,
-            "lines": [[line.text, line.where.file, line.where.line] for line in self.lines],
+            "lines": [
+                [line.text, line.where.file, line.where.line]
+                for line in (self.lines if lines is None else lines)
+            ],
         }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from imagebuilder import doctor, sandbox
 from imagebuilder.doctor import Finding
+from imagebuilder.engines.direct.host_apt import HostSources
 from imagebuilder.smoke import accel
 from imagebuilder.smoke.accel import KvmVerdict
 
@@ -31,7 +32,7 @@ def test_a_host_that_lacks_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_kvm: None
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "host_sources", lambda *_: ())
+    monkeypatch.setattr(doctor, "host_sources", lambda *_: HostSources(lines=(), origin=""))
     findings = found(tmp_path / "cache")
     for name in ("mmdebstrap", "mksquashfs", "unshare", "qemu-system-x86_64"):
         assert findings[name].state == "missing"
@@ -40,6 +41,8 @@ def test_a_host_that_lacks_everything(
     assert findings["kvm"].state == "warning"
     assert findings["python"].state == "ok"
     assert "[mirrors]" in findings["packages of debian-12"].fix
+    assert "trixie main" in findings["packages of debian-13"].fix
+    assert not [name for name in findings if "fedora" in name or "rhel" in name]
     for each in findings.values():
         assert each.fix or each.state != "missing"
         json.dumps(each.to_dict())

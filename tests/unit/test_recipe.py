@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from imagebuilder.checks import CommandCheck, FileCheck, NoFailedUnitsCheck, PortCheck, UnitCheck
 from imagebuilder.errors import InputError, Location
-from imagebuilder.recipe import Recipe, check_name, declare, read, validate
+from imagebuilder.declaration import declare, read, validate
+from imagebuilder.recipe import Recipe, check_name
 
 
 def refusal(folder: Path, text: str | bytes, name: str = "r.toml") -> InputError:

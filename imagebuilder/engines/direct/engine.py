@@ -18,12 +18,15 @@ from pydantic import ValidationError
 from imagebuilder import command, sandbox, tools
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
 from imagebuilder.engines.direct import fate, index, initrd, packages, rootfs
+from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
 from imagebuilder.engines.direct.resolve import resolve, wanted
-from imagebuilder.engines.direct.sources import find_sources, host_proxies
+from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import HostError, ImageBuilderError, InputError, Location, StepError
 from imagebuilder.kickstart import Kickstart
+from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.progress import Event
+from imagebuilder.secrets import names_in
 
 ARCH = "amd64"
 _REVISION = "1"  # changed by hand whenever this engine would make something else of its inputs
@@ -73,7 +76,7 @@ class DirectEngine:
                 name="configure",
                 after=packages.STEP,
                 text="apply the kickstart's commands and scripts",
-                inputs=(engine, *_command_inputs(kickstart), *_script_inputs(kickstart)),
+                inputs=(engine, *_command_inputs(request), *_script_inputs(request)),
             ),
             StepSpec(
                 name=initrd.STEP,
@@ -154,7 +157,8 @@ class DirectEngine:
         epoch = int(asked) if asked.isdigit() else opened.epoch() or int(time.time())
         return Job(
             name=resolved.name,
-            kickstart=kickstart.to_dict(),
+            kickstart=kickstart.to_dict(reveal(kickstart.lines, request.vault)),
+            secrets=request.vault.values(),
             suite=resolved.distro.suite,
             arch=ARCH,
             packages=wanted(kickstart),
@@ -206,25 +210,26 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
     return sections[-1] if sections else None
 
 
-def _command_inputs(kickstart: Kickstart) -> tuple[Input, ...]:
-    return tuple(
-        (Input.of_secret if each.name in _WITH_SECRETS else Input.of)(
-            each.name, each.text.strip(), f"{each.name} of {each.where}"
-        )
-        for each in kickstart.commands
-        if each.name in fate.HONOURED and each.name not in ("url", "repo", "bootloader")
-    )
+def _command_inputs(request: Request) -> tuple[Input, ...]:
+    found: list[Input] = []
+    for each in request.kickstart.commands:
+        if each.name not in fate.HONOURED or each.name in ("url", "repo", "bootloader"):
+            continue
+        text, label = each.text.strip(), f"{each.name} of {each.where}"
+        if each.name in _WITH_SECRETS and not names_in(text):
+            found.append(Input.of_secret(each.name, text, label))
+        else:
+            found += Input.of_text(each.name, text, label, request.vault, each.where)
+    return tuple(found)
 
 
-def _script_inputs(kickstart: Kickstart) -> tuple[Input, ...]:
-    return tuple(
-        Input.of(
-            f"%{each.kind}",
-            json.dumps([each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]),
-            f"%{each.kind} of {each.where}",
-        )
-        for each in kickstart.scripts
-    )
+def _script_inputs(request: Request) -> tuple[Input, ...]:
+    found: list[Input] = []
+    for each in request.kickstart.scripts:
+        said = [each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]
+        label = f"%{each.kind} of {each.where}"
+        found += Input.of_text(f"%{each.kind}", json.dumps(said), label, request.vault, each.where)
+    return tuple(found)
 
 
 def _layer(cache_dir: Path, step_id: str) -> Path:
@@ -279,6 +284,7 @@ def _run_worker(job: Job, request: Request) -> Outcome:
         stdin=job.model_dump_json().encode(),
         cancel=request.reporter.cancel,
         on_line=take,
+        raw=True,  # the worker masks secrets itself; masked here, its JSON could break
         check=False,
         what="building",
     )

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagebuilder import command
 from imagebuilder.engines.base import digest_of
-from imagebuilder.engines.direct.sources import Sources, host_proxies
+from imagebuilder.engines.direct.host_apt import host_proxies
+from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Reporter
 

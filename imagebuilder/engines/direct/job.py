@@ -22,7 +22,8 @@ class Job(_Message):
 
     Attributes:
         name: the recipe's name.
-        kickstart: what ``Kickstart.to_dict`` gave.
+        kickstart: what ``Kickstart.to_dict`` gave, with the values of secrets in it.
+        secrets: these values, to be masked in logs and messages.
         suite: the archive's name for the release.
         arch: the archive's name for the architecture.
         packages: what apt is asked to install.
@@ -42,6 +43,7 @@ class Job(_Message):
 
     name: str
     kickstart: dict[str, Any]
+    secrets: tuple[str, ...] = ()
     suite: str
     arch: str
     packages: tuple[str, ...]

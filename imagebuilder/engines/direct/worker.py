@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import sandbox
+from imagebuilder import command, sandbox
 from imagebuilder.engines.direct import initrd, packages, rootfs, scripts
 from imagebuilder.engines.direct.configure import configure
 from imagebuilder.engines.direct.job import Job, Outcome
@@ -153,12 +153,13 @@ def main() -> int:
     os.dup2(2, 1)  # whatever else prints must not come between the messages
 
     def say(kind: str, data: dict[str, Any]) -> None:
-        out.write(json.dumps({kind: data}) + "\n")
+        out.write(json.dumps({kind: _masked(data)}) + "\n")
 
     def observe(event: Event) -> None:
         say("event", event.to_dict())
 
     job = Job.model_validate_json(sys.stdin.buffer.read())
+    command.hide(*job.secrets)
     try:
         outcome = work(job, Reporter(subject=job.name, observer=observe))
     except ImageBuilderError as error:
@@ -169,6 +170,15 @@ def main() -> int:
         return 1
     say("outcome", outcome.model_dump(mode="json"))
     return 0
+
+
+def _masked(data: Any) -> Any:
+    """Return plain data with the secrets in its texts masked."""
+    if isinstance(data, str):
+        return command.redact(data)
+    if isinstance(data, dict):
+        return {key: _masked(each) for key, each in data.items()}
+    return [_masked(each) for each in data] if isinstance(data, list | tuple) else data
 
 
 def _in_words(error: OSError) -> str:

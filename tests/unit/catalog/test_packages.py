@@ -50,11 +50,14 @@ def test_search(catalog: Catalog, three: list[Release]) -> None:
         catalog.search("bash", below="a b")
 
 
-def test_a_distro_whose_versions_have_another_order(catalog: Catalog, tmp_path: Path) -> None:
-    image = image_at(tmp_path / "b", packages={"bash": "5"}, distro="rocky-9")
+@pytest.mark.parametrize("distro", ["rocky-9", "of-another-tool-1"])
+def test_a_distro_whose_versions_have_another_order(
+    catalog: Catalog, tmp_path: Path, distro: str
+) -> None:
+    image = image_at(tmp_path / "b", packages={"bash": "5"}, distro=distro)
     catalog.publish(image, channel="testing", evidence=passing(image))
     assert len(catalog.search("bash")) == 1
-    with pytest.raises(CatalogError, match="cannot be compared"):
+    with pytest.raises(CatalogError, match=r"cannot be compared|is not known here"):
         catalog.search("bash", below="6")
 
 
