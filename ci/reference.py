@@ -14,8 +14,19 @@ from pykickstart.version import makeVersion
 
 from imagebuilder import checks, distro
 from imagebuilder.engines.direct import fate
+from imagebuilder.params import Declared
 from imagebuilder.project import ProjectFile
-from imagebuilder.recipe import ImageOptions, KernelOptions, Recipe, SmokeOptions
+from imagebuilder.recipe import (
+    Content,
+    FileEntry,
+    ImageOptions,
+    KernelOptions,
+    Matrix,
+    Recipe,
+    SecretSource,
+    SmokeOptions,
+    Waiver,
+)
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -29,13 +40,104 @@ An editor that knows JSON Schema finds the schema in [schemas/recipe.json](schem
 
 ## How a recipe adds to its parent
 
-`extends` names one parent, which may have a parent of its own.
-A scalar replaces the parent's; tables merge key by key; lists are added after the parent's.
+`extends` names one parent, which may have a parent of its own: a recipe of the project, one of the variants that a matrix gives, or with `imagebuilder/` before its name a recipe that comes with imagebuilder.
+
+- A scalar replaces the parent's.
+- A table merges with the parent's, key by key.
+- A list is added after the parent's.
+- `[remove]` takes items out of the parent's lists, and keys out of its tables.
+- `[replace]` puts a value in the place of the parent's where it would be added or merged; an empty table empties the parent's.
+
+Removals come first, then replacements, then what the recipe adds.
+An item that is a table, such as a check, is removed by the value of its `name`, or of the key that says what it is (`unit`, `command`, `file`, `port`, `path`, `code`).
+To remove or replace what the parent does not have is an error: most often it is misspelt, or the parent has changed.
+`abstract`, `extends`, `remove` and `replace` themselves are not handed down.
+
+```toml
+extends = "hypervisor"
+kickstarts = ["site/monitoring.ks"]     # added to the parent's
+
+[params]
+bridge = "br1"                          # replaces the parent's
+
+[remove]
+kickstarts = ["config/cfengine.ks"]
+checks = ["cf-execd.service"]
+params = ["policy_server"]
+
+[replace]
+kernel.args = ["quiet"]                 # in place of the parent's
+```
+
+`imagebuilder show NAME --why KEY` says which file and line gave a value, what it was before, and by way of which recipes and fragments it came: `--why params.bridge`, `--why kernel.args`, `--why rootpw`, `--why packages.openvswitch-switch`.
+
+## Params and their types
+
+`[params]` gives values; `[declare.NAME]` says what values a param can have, for the recipe and all that extend it.
+
+```toml
+[declare.vlan]
+type = "integer"        # string, integer, number, boolean, list, table
+min = 1
+max = 4094
+required = true         # a recipe that is built must have it
+description = "the VLAN of the guests"
+
+[declare.consoles]
+items = "string"
+choices = ["tty0", "ttyS0", "ttyS1"]
+default = ["tty0", "ttyS0"]
+```
+
+A value of the wrong type is refused with the line that gave it, through whatever parents it came.
+
+## A matrix
+
+`[matrix]` lets one file stand for a variant for each combination of distributions, architectures and flavours.
+An axis is a list of values, or a table that has for each value what it adds to the recipe, with the keys of a recipe.
+
+```toml
+[matrix]
+distro = ["debian-12", "debian-13"]
+
+[matrix.flavour.plain]
+
+[matrix.flavour.gpu]
+kickstarts = ["hardware/gpu.ks"]
+params.hugepages_percent = 50
+
+[[matrix.exclude]]
+distro = "debian-12"
+flavour = "gpu"
+```
+
+In a file `role.toml` these are the recipes `role-debian-12-plain`, `role-debian-13-plain` and `role-debian-13-gpu`; `name` is a template for names of one's own.
+`imagebuilder build role` builds all of them, `extends = "role-debian-13-gpu"` adds to one.
+A recipe that extends `role` itself has its matrix, and stands for variants of its own; `[replace]` narrows it, and `matrix = {}` there ends it.
+Templates know the values as `matrix.flavour` and so on.
+
+## Secrets
+
+In a fragment, in a file that is copied with `template = true`, and in `preseed`, `{{ secret("rootpw") }}` stands for a secret.
+It comes from the environment variable `IMAGEBUILDER_SECRET_ROOTPW`, or from what the recipe or `imagebuilder.toml` says; the first that is there is taken:
+
+```toml
+[secrets.rootpw]
+env = "SITE_ROOT_PASSWORD"
+file = "~/secrets/rootpw"
+command = ["pass", "show", "fleet/rootpw"]
+```
+
+What is shown, saved or published holds `@secret:rootpw@` in its place.
+The value is put in where the image is made, and masked in logs and errors; ids follow from it through a slow hash, so that a changed secret makes a new image and cannot be guessed from an id.
+On the line of a command it is quoted, so that it is one word; in a script it stands as it is: quote it there, or use a here-document.
+A secret has at least 4 characters, and no filter can be applied to it.
+What a script then does with it is the script's to answer for: the image holds what the image needs.
 
 ## Templates
 
-The strings in `kernel` and `checks`, and the fragments, are Jinja2 templates.
-They know the recipe's `params`, `recipe` (its name) and `distro` (`id`, `family`, `name`, `version`, `suite`).
+The strings in `kickstarts`, `packages`, `kernel`, `preseed`, `files` and `checks`, and the fragments, are Jinja2 templates.
+They know the recipe's `params`, `recipe` (its name), `arch`, `matrix`, and `distro` (`id`, `family`, `name`, `version`, `major`, `suite`, `arch`, `package_manager`).
 A variable that is not set is an error; `{{ x | default("y") }}` gives a default.
 
 - `{{ x }}` puts in a value; `{% if x %}`, with a space after the sign, opens a block; `<#-- … --#>` is a comment.
@@ -85,12 +187,14 @@ def table(title: str, rows: list[str], intro: str = "") -> str:
 
 def recipes() -> str:
     """Return the page on recipes."""
-    tables = ("kernel", "image", "smoke")
+    tables = ("kernel", "image", "smoke", "files", "declare", "secrets", "matrix", "waivers")
     top = [
         row
         for row in keys(Recipe)
         if not any(row.startswith(f"| `{name}`") for name in (*tables, "name"))
     ]
+    # What a variant cannot have comes first: what the recipe is.
+    top.sort(key=lambda row: any(row.startswith(f"| `{name}`") for name in Content.model_fields))
     kinds: dict[str, Any] = {
         "unit": checks.UnitCheck,
         "command": checks.CommandCheck,
@@ -99,8 +203,18 @@ def recipes() -> str:
         "no_failed_units": checks.NoFailedUnitsCheck,
     }
     parts = [RECIPES, table("Keys", top)]
-    for name, model in zip(tables, (KernelOptions, ImageOptions, SmokeOptions), strict=True):
-        parts.append(table(f"`[{name}]`", keys(model)))
+    models: dict[str, type[BaseModel]] = {
+        "[kernel]": KernelOptions,
+        "[image]": ImageOptions,
+        "[smoke]": SmokeOptions,
+        "[[files]]": FileEntry,
+        "[declare.NAME]": Declared,
+        "[secrets.NAME]": SecretSource,
+        "[matrix]": Matrix,
+        "[[waivers]]": Waiver,
+    }
+    for name, model in models.items():
+        parts.append(table(f"`{name}`", keys(model)))
     parts.append("\n## `[[checks]]`\n\nWhich kind a check is follows from the key that it has.\n")
     for name, model in kinds.items():
         parts.append(table(f"A check with `{name}`", keys(model), model.__doc__ or ""))

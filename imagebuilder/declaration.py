@@ -62,7 +62,7 @@ def read(path: Path, shown_as: str) -> Declaration:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(
             f"not valid TOML: {str(error) or 'nested too deeply'}",
-            where=Location(file=shown_as, line=error_line(error, text)),
+            where=Location(file=shown_as, line=error_line(error, text) or 1),
         ) from error
     origins = {
         key: Location(file=shown_as, line=line, key=key) for key, line in key_lines(text).items()

@@ -6,7 +6,8 @@ exit status, not one for each case: a caller that wants to tell cases apart read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,6 +149,21 @@ _KINDS: dict[str, type[ImageBuilderError]] = {
     each.kind: each
     for each in (StepError, InputError, CheckError, CatalogError, HostError, Interrupted)
 }
+
+
+def listed(names: Iterable[str], *, near: str = "", limit: int = 20) -> str:
+    """Return names for an error's fix: not more than a reader looks through.
+
+    Args:
+        names: what there is.
+        near: what was asked for: names like it come first.
+        limit: how many are named.
+    """
+    known = list(names)
+    first = difflib.get_close_matches(near, known, n=3) if near and len(known) > limit else []
+    known = [*first, *(each for each in known if each not in first)]
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    return (", ".join(known[:limit]) or "none") + more
 
 
 def joined(errors: Sequence[ImageBuilderError]) -> ImageBuilderError:

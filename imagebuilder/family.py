@@ -9,7 +9,7 @@ from pathlib import Path
 
 from imagebuilder import declaration, matrix, merge
 from imagebuilder.declaration import Declaration
-from imagebuilder.errors import InputError, Location
+from imagebuilder.errors import InputError, Location, listed
 from imagebuilder.matrix import Variant
 from imagebuilder.merge import Node
 from imagebuilder.recipe import SHIPPED, check_name
@@ -241,7 +241,7 @@ class Family:
             # Not names(): it would come back here for a recipe whose parent is missing.
             known = sorted({*self.files(), *self._homes})
             what = f"there is no recipe {name!r}"
-        return InputError(what, where=where, fix=f"known are: {', '.join(known) or 'none'}")
+        return InputError(what, where=where, fix=f"known are: {listed(known, near=name)}")
 
 
 def _stamp(path: Path) -> _Stamp:
@@ -261,8 +261,8 @@ def _single(member: Member, variants: Mapping[str, Variant], where: Location | N
     if variants:
         raise InputError(
             f"{member.name!r} has a matrix, and stands for {len(variants)} variants",
-            where=where,
-            fix=f"name one of them: {', '.join(variants)}",
+            where=where or member.tree.value["matrix"].where,
+            fix=f"name one of them: {listed(variants)}",
         )
     return member
 

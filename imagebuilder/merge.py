@@ -12,11 +12,12 @@ Removals come first, then replacements, then what the recipe adds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from imagebuilder.declaration import Declaration, place
 from imagebuilder.errors import InputError, Location, joined
+from imagebuilder.template import is_template
 
 # Keys that belong to the recipe that has them, and are not handed down.
 OWN_KEYS = ("extends", "abstract", "remove", "replace")
@@ -49,11 +50,23 @@ class Node:
         value: of a table the nodes of its keys, of a list those of its items, else the value.
         where: the place that set it; of a table or list the last that added to it.
         earlier: what it, or an item of it, was before, the oldest first.
+        has_template: whether there is a template in it, so that it must be rendered.
     """
 
     value: Any
     where: Location
     earlier: tuple[Setting, ...] = ()
+    has_template: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        value = self.value
+        if isinstance(value, str):
+            has = is_template(value)
+        elif isinstance(value, dict):
+            has = any(each.has_template for each in value.values())
+        else:
+            has = isinstance(value, tuple) and any(each.has_template for each in value)
+        object.__setattr__(self, "has_template", has)
 
     @property
     def is_table(self) -> bool:

@@ -201,8 +201,8 @@ class Project:
             matrix=matrix,
         )
         for key in _RENDERED:
-            if key in data:
-                data[key] = _rendered(data[key], key, values, tree)
+            if key in data and tree.value[key].has_template:
+                data[key] = _rendered(tree.value[key], key, values, member.name)
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)
         return ResolvedRecipe(
@@ -313,24 +313,24 @@ def _place(tree: Node, key: str, name: str) -> Location:
     return Location(file=f"recipes/{name}.toml", key=key)
 
 
-def _rendered(value: Any, path: str, values: Mapping[str, Any], tree: Node) -> Any:
-    if isinstance(value, str):
-        if not template.is_template(value):
-            return value
-        where = _place(tree, path, "")
-        rendered = template.render_value(value, values, where)
-        if secrets.names_in(rendered) and not path.startswith("preseed."):
-            raise InputError(
-                f"{path}: a secret is for fragments, files and preseed; this is published",
-                where=where,
-                fix="let a %post script put it into a file of the image",
-            )
-        return rendered
-    if isinstance(value, Mapping):
-        return {key: _rendered(each, f"{path}.{key}", values, tree) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rendered(each, f"{path}.{n}", values, tree) for n, each in enumerate(value)]
-    return value
+def _rendered(node: Node, path: str, values: Mapping[str, Any], name: str) -> Any:
+    if not node.has_template:
+        return node.plain()
+    if node.is_table:
+        return {
+            key: _rendered(each, f"{path}.{key}", values, name) for key, each in node.value.items()
+        }
+    if node.is_list:
+        return [_rendered(each, f"{path}.{n}", values, name) for n, each in enumerate(node.value)]
+    where = Location(file=node.where.file, line=node.where.line, key=path)
+    rendered = template.render_value(node.value, values, where)
+    if secrets.names_in(rendered) and not path.startswith("preseed."):
+        raise InputError(
+            f"{path}: a secret is for fragments, files and preseed; this is published",
+            where=where,
+            fix="let a %post script put it into a file of the image",
+        )
+    return rendered
 
 
 def _read_settings(path: Path) -> ProjectFile:

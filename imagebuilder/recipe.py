@@ -83,6 +83,12 @@ def _preseed(value: str) -> str:
     return value
 
 
+def _param_name(value: str) -> str:
+    if value in STANDING:
+        raise ValueError(f"{value} has a meaning of its own in templates: choose another name")
+    return value
+
+
 FragmentName = Annotated[str, AfterValidator(_fragment_name)]
 RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 # A parent: a recipe of the project, or one that comes with imagebuilder.
@@ -111,7 +117,13 @@ Inherited = Literal[
     "matrix",
 ]
 KernelArgument = Annotated[str, AfterValidator(_kernel_argument)]
-ParamName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+# What templates know beside the params: a param of that name would hide it.
+STANDING = ("recipe", "distro", "arch", "matrix", "secret")
+ParamName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    AfterValidator(_param_name),
+]
 ParamValue = JsonValue
 
 

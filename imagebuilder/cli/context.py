@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from imagebuilder import pipeline
 from imagebuilder.cli.output import Output
-from imagebuilder.errors import InputError
+from imagebuilder.errors import InputError, listed
 from imagebuilder.progress import Cancel
 from imagebuilder.project import Project
 
@@ -41,6 +41,6 @@ class Context:
         if not self.args.names:
             raise InputError(
                 "no recipe is named",
-                fix=f"name some, or say --all: there are {', '.join(project.names()) or 'none'}",
+                fix=f"name some, or say --all: there are {listed(project.names())}",
             )
         return project.select(self.args.names)

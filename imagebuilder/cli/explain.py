@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from imagebuilder.command import redact
 from imagebuilder.errors import InputError, Location
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.redact import redacted_line
+from imagebuilder.merge import Node
 from imagebuilder.project import ResolvedRecipe
 
 
-def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[tuple[Location, str]]:
-    """Return the places that gave a value, with what they say, the one that holds last.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One place that had a say in a value.
+
+    Attributes:
+        where: the place.
+        text: for people: what it says.
+        via: how it came into the recipe: the line that names the fragment, then each
+            ``%include``.
+        uses: the params that its line is made with, and where each was set.
+        holds: whether it still holds; else another took its place.
+    """
+
+    where: Location
+    text: str
+    via: tuple[Location, ...] = ()
+    uses: tuple[tuple[str, Location], ...] = ()
+    holds: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reason as plain JSON data."""
+        return {
+            "where": self.where.to_dict(),
+            "text": self.text,
+            "via": [each.to_dict() for each in self.via],
+            "uses": [{"param": name, "where": where.to_dict()} for name, where in self.uses],
+            "holds": self.holds,
+        }
+
+
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}|\{% (.*?)%\}")
+
+# Of these commands each line holds; of the others the last.
+_ADDING = frozenset(
+    {"bootloader", "firewall", "group", "network", "repo", "services", "sshkey", "timesource"}
+    | {"user", "url"}
+)
+
+
+def spot(where: Location) -> str:
+    """Return a place as ``file:line``, as editors and terminals know it."""
+    return where.file if where.line is None else f"{where.file}:{where.line}"
+
+
+def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[Reason]:
+    """Return the places that gave a value, what was before first, what holds last.
 
     Args:
         resolved: the recipe.
@@ -20,25 +73,97 @@ def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[tu
     Raises:
         InputError: nothing gave a value of that name.
     """
-    found = [
-        (where, where.key or key)
-        for name, where in resolved.origins.items()
-        if name == key or name.startswith(f"{key}.")
+    node = resolved.tree.find(key)
+    found = [*_of_recipe(node, key)] if node and key else []
+    if not found and "." not in key:  # a param is often asked for by its name alone
+        param = resolved.tree.find(f"params.{key}")
+        found = [*_of_recipe(param, f"params.{key}")] if param else []
+    said = [
+        *_of_commands(kickstart, key),
+        *_of_packages(kickstart, key),
+        *(
+            Reason(where=each.where, text=" ".join((each.name, *each.options)), via=each.via)
+            for each in kickstart.sections
+            if each.name == key
+        ),
     ]
-    found += [(each.where, redacted_line(each.text)) for each in kickstart.all(key)]
-    found += [
-        (each.where, f"{'taken out' if each.excluded else 'wanted'}: {each.name}")
-        for each in kickstart.packages
-        if key in (f"packages.{each.name}", "packages", "%packages")
-    ]
-    found += [
-        (each.where, " ".join((each.name, *each.options)))
-        for each in kickstart.sections
-        if each.name == key
-    ]
+    found += [replace(each, uses=_params_of(resolved, each.where)) for each in said]
     if not found:
         raise InputError(
             f"nothing in {resolved.name} gives {key!r}",
-            fix="ask for a recipe's key, a kickstart command, a section or packages.NAME",
+            fix=f"ask for a recipe's key, a kickstart command, a section or packages.NAME"
+            f"{_similar(resolved, kickstart, key)}",
         )
     return found
+
+
+def _of_recipe(node: Node, key: str) -> Iterator[Reason]:
+    for path, each in node.walk(key):
+        for before in each.earlier:
+            ended = f"{before.how} by {spot(before.ended)}"
+            yield Reason(
+                where=before.where,
+                text=f"{path} = {_shown(before.value)}, {ended}",
+                holds=False,
+            )
+        if not each.is_table and not each.is_list:
+            yield Reason(where=each.where, text=f"{path} = {_shown(each.value)}")
+
+
+def _of_commands(kickstart: Kickstart, key: str) -> Iterator[Reason]:
+    given = kickstart.all(key)
+    for n, each in enumerate(given):
+        holds = key in _ADDING or n == len(given) - 1
+        later = given[-1].where
+        text = redacted_line(each.text).strip()
+        if not holds:
+            text += f", replaced by {spot(later)}"
+        yield Reason(where=each.where, text=text, via=each.via, holds=holds)
+
+
+def _of_packages(kickstart: Kickstart, key: str) -> Iterator[Reason]:
+    if key not in ("packages", "%packages") and not key.startswith("packages."):
+        return
+    wanted = key.partition(".")[2]
+    last = {each.name: each for each in kickstart.packages}
+    for each in kickstart.packages:
+        if wanted and each.name != wanted:
+            continue
+        holds = last[each.name] is each or last[each.name].excluded == each.excluded
+        text = f"{'taken out' if each.excluded else 'wanted'}: {each.name}"
+        if not holds:
+            later = last[each.name].where
+            verb = "wanted again" if each.excluded else "taken out"
+            text += f", {verb} by {spot(later)}"
+        yield Reason(where=each.where, text=text, via=each.via, holds=holds)
+
+
+def _params_of(resolved: ResolvedRecipe, where: Location) -> tuple[tuple[str, Location], ...]:
+    """Return the params that a line of a fragment names in a template, with their places."""
+    name = where.file.removeprefix("kickstarts/")
+    folders = resolved.project.fragment_dirs() if name != where.file else ()
+    path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if path is None or where.line is None:
+        return ()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    line = lines[where.line - 1] if where.line <= len(lines) else ""
+    words = re.findall(
+        r"[A-Za-z_]\w*", " ".join(each[0] or each[1] for each in _TEMPLATE.findall(line))
+    )
+    return tuple(
+        (word, resolved.place(f"params.{word}"))
+        for word in dict.fromkeys(words)
+        if word in resolved.recipe.params
+    )
+
+
+def _shown(value: Any) -> str:
+    return redact(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _similar(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> str:
+    known = {path for path, _ in resolved.tree.walk() if path}
+    known |= {each.name for each in (*kickstart.commands, *kickstart.sections)}
+    known |= {f"packages.{each.name}" for each in kickstart.packages}
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from imagebuilder import pipeline
 from imagebuilder.cli.context import Context
-from imagebuilder.cli.explain import explain
-from imagebuilder.errors import InputError
+from imagebuilder.cli.explain import explain, spot
+from imagebuilder.errors import InputError, joined
 from imagebuilder.kickstart import compose
 
 
 def list_recipes(context: Context) -> int:
-    """``list``."""
+    """``list``: those that are wrong are said at the end, when the others have been listed."""
     project = context.project()
-    found = [project.resolve(name) for name in project.names()]
-    for each in found:
+    rows: list[list[str]] = []
+    wrong: list[InputError] = []
+    for name in project.names(abstract=context.args.abstract):
+        context.cancel.check()
+        try:
+            each = project.resolve(name)
+        except InputError as error:
+            wrong.append(error)
+            rows.append([name, "?", "cannot be resolved: see below"])
+            continue
         context.out.data(
             "recipe",
             {
                 "name": each.name,
                 "distro": each.distro.id,
+                "arch": each.recipe.arch,
+                "engine": each.recipe.engine,
                 "extends": list(each.lineage[:-1]),
+                "matrix": dict(each.matrix),
+                "abstract": each.recipe.abstract,
                 "summary": each.recipe.summary,
             },
         )
-    context.out.table([[each.name, each.distro.id, each.recipe.summary] for each in found])
+        mark = "abstract: " if each.recipe.abstract else ""
+        rows.append([each.name, each.distro.id, mark + each.recipe.summary])
+    context.out.table(rows)
+    if wrong:
+        raise joined(wrong)
     return 0
 
 
@@ -32,14 +48,23 @@ def show(context: Context) -> int:
     resolved = context.project().resolve(context.args.name)
     kickstart = compose(resolved)
     if context.args.why:
-        for where, text in explain(resolved, kickstart, context.args.why):
-            context.out.data("origin", {"where": where.to_dict(), "text": text})
-            context.out.say(f"{where}: {text}")
+        for reason in explain(resolved, kickstart, context.args.why):
+            context.out.data("origin", reason.to_dict())
+            context.out.say(f"{spot(reason.where)}: {reason.text}")
+            for name, where in reason.uses:
+                context.out.say(f"    with {name} of {spot(where)}")
+            if reason.via:
+                chain = " → ".join(spot(each) for each in reason.via)
+                context.out.say(f"    by way of {chain}")
         return 0
     context.out.data(
         "recipe",
         resolved.recipe.model_dump(mode="json")
-        | {"lineage": list(resolved.lineage), "kickstart": kickstart.redacted()},
+        | {
+            "lineage": list(resolved.lineage),
+            "matrix": dict(resolved.matrix),
+            "kickstart": kickstart.redacted(),
+        },
     )
     context.out.say(f"# {' → '.join(resolved.lineage)}")
     context.out.say(resolved.recipe.model_dump_json(indent=2, exclude_defaults=True))

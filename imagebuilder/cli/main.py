@@ -123,7 +123,10 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(verb=function)
         return made
 
-    verb("list", "List the recipes of the project.", look.list_recipes)
+    listing = verb("list", "List the recipes of the project.", look.list_recipes)
+    listing.add_argument(
+        "--abstract", action="store_true", help="those too that are only there to be extended"
+    )
     show = verb("show", "Show a recipe as resolved, and its kickstart.", look.show)
     show.add_argument("name", metavar="NAME")
     show.add_argument(

@@ -192,8 +192,7 @@ def test_a_filter_on_a_secret_is_refused(make_project: MakeProject) -> None:
     ],
 )
 def test_what_is_published_has_no_secrets(make_project: MakeProject, text: str) -> None:
-    head = "" if text.startswith("packages") else ""
-    project = make_project({"recipes/r.toml": f'distro = "debian-12"\n{head}{text}'})
+    project = make_project({"recipes/r.toml": f'distro = "debian-12"\n{text}'})
     with pytest.raises(InputError, match="this is published"):
         project.resolve("r")
 
