@@ -1,0 +1,194 @@
+"""``list`` and ``show``, through three levels of recipes and of fragments."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fakes import MakeProject
+
+from imagebuilder.cli.main import main
+from imagebuilder.project import Project
+
+FILES = {
+    "recipes/base.toml": """
+        summary = "the base"
+        distro = "debian-12"
+        kickstarts = ["all.ks"]
+        packages = ["vim"]
+        [params]
+        bridge = "br0"
+        zone = "UTC"
+        [kernel]
+        args = ["quiet", "ro"]
+        """,
+    "recipes/middle.toml": """
+        extends = "base"
+        kickstarts = ["more.ks"]
+        [params]
+        bridge = "br1"
+        [remove]
+        kernel.args = ["ro"]
+        """,
+    "recipes/leaf.toml": """
+        extends = "middle"
+        [params]
+        bridge = "br2"
+        [kernel]
+        args = ["debug"]
+        """,
+    "kickstarts/all.ks": """
+        %include parts/time.ks
+        rootpw --plaintext geheim
+        %packages
+        zsh
+        openssh-server
+        %end
+        """,
+    "kickstarts/parts/time.ks": "# the clock\ntimezone {{ zone }} --utc\n",
+    "kickstarts/more.ks": """
+        rootpw --lock
+        timezone Europe/Berlin
+        network --device={{ bridge }} --bootproto=dhcp
+        %packages
+        -zsh
+        %end
+        """,
+}
+
+
+class Look:
+    def __init__(self, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+        self.project = project
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *argv: str) -> int:
+        verb, *rest = argv
+        try:
+            return main([verb, "-C", str(self.project.root), *rest])
+        finally:
+            self.out, self.err = self._capsys.readouterr()
+
+    def data(self, kind: str) -> list[Any]:
+        lines = [json.loads(line) for line in self.out.splitlines()]
+        return [line[kind] for line in lines if kind in line]
+
+
+@pytest.fixture
+def look(make_project: MakeProject, capsys: pytest.CaptureFixture[str]) -> Look:
+    return Look(make_project(FILES), capsys)
+
+
+def test_why_a_param_through_three_levels(look: Look) -> None:
+    assert look("show", "leaf", "--why", "params.bridge") == 0
+    assert look.out.splitlines() == [
+        'recipes/base.toml:6: params.bridge = "br0", replaced by recipes/middle.toml:4',
+        'recipes/middle.toml:4: params.bridge = "br1", replaced by recipes/leaf.toml:3',
+        'recipes/leaf.toml:3: params.bridge = "br2"',
+    ]
+    whole = look.out
+    assert look("show", "leaf", "--why", "bridge") == 0  # its name alone will do
+    assert look.out == whole
+
+
+def test_why_a_list_and_what_was_taken_out_of_it(look: Look) -> None:
+    assert look("show", "leaf", "--why", "kernel.args") == 0
+    assert look.out.splitlines() == [
+        'recipes/base.toml:9: kernel.args = "ro", removed by recipes/middle.toml:6',
+        'recipes/base.toml:9: kernel.args.0 = "quiet"',
+        'recipes/leaf.toml:5: kernel.args.1 = "debug"',
+    ]
+
+
+def test_why_a_command_of_a_fragment_that_is_included(look: Look) -> None:
+    assert look("show", "leaf", "--why", "timezone") == 0
+    assert look.out.splitlines() == [
+        "kickstarts/parts/time.ks:2: timezone UTC --utc, replaced by kickstarts/more.ks:2",
+        "    with zone of recipes/base.toml:7",
+        "    by way of recipes/base.toml:3 → kickstarts/all.ks:1",
+        "kickstarts/more.ks:2: timezone Europe/Berlin",
+        "    by way of recipes/middle.toml:2",
+    ]
+
+
+def test_why_a_password_does_not_tell_it(look: Look) -> None:
+    assert look("show", "leaf", "--why", "rootpw") == 0
+    assert "geheim" not in look.out
+    assert look.out.splitlines()[0] == (
+        "kickstarts/all.ks:2: rootpw --plaintext ********, replaced by kickstarts/more.ks:1"
+    )
+
+
+def test_why_a_line_that_is_made_with_a_param(look: Look) -> None:
+    assert look("show", "leaf", "--json", "--why", "network") == 0
+    (reason,) = look.data("origin")
+    assert reason["where"] == {"file": "kickstarts/more.ks", "line": 3, "key": None}
+    assert reason["text"] == "network --device=br2 --bootproto=dhcp"
+    assert reason["uses"][0]["param"] == "bridge"
+    assert (reason["uses"][0]["where"]["file"], reason["uses"][0]["where"]["line"]) == (
+        "recipes/leaf.toml",
+        3,
+    )
+    assert reason["via"][0]["file"] == "recipes/middle.toml"
+    assert reason["holds"] is True
+
+
+def test_why_packages(look: Look) -> None:
+    assert look("show", "leaf", "--why", "packages.zsh") == 0
+    assert [line for line in look.out.splitlines() if not line.startswith(" ")] == [
+        "kickstarts/all.ks:4: wanted: zsh, taken out by kickstarts/more.ks:5",
+        "kickstarts/more.ks:5: taken out: zsh",
+    ]
+    assert look("show", "leaf", "--why", "packages.vim") == 0
+    assert "recipes/base.toml:4: wanted: vim" in look.out
+    assert look("show", "leaf", "--why", "packages.openssh-server") == 0
+    assert "by way of recipes/base.toml:3" in look.out
+
+
+def test_why_nothing_gives(look: Look) -> None:
+    assert look("show", "leaf", "--why", "params.brigde") == 2
+    assert "did you mean 'params.bridge'?" in look.err
+
+
+def test_show_as_json(look: Look) -> None:
+    assert look("show", "leaf", "--json") == 0
+    (shown,) = look.data("recipe")
+    assert shown["lineage"] == ["base", "middle", "leaf"]
+    assert shown["params"] == {"bridge": "br2", "zone": "UTC"}
+    assert "geheim" not in look.out
+
+
+def test_list_names_variants_and_goes_on_after_one_that_is_wrong(
+    look: Look, make_project: MakeProject
+) -> None:
+    make_project(
+        {
+            "recipes/broken.toml": "kickstarts = 3\n",
+            "recipes/common.toml": 'abstract = true\ndistro = "debian-12"\n',
+            "recipes/m.toml": 'extends = "common"\n[matrix]\nflavour = ["x", "y"]\n',
+        }
+    )
+    assert look("list", "--json") == 2
+    assert [each["name"] for each in look.data("recipe")] == [
+        "base",
+        "leaf",
+        "m-x",
+        "m-y",
+        "middle",
+    ]
+    assert look.data("recipe")[2]["matrix"] == {"flavour": "x"}
+    assert look("list") == 2
+    assert "recipes/broken.toml:1" in look.err
+    assert "common" not in look.out
+    assert look("list", "--abstract") == 2
+    assert "abstract" in next(line for line in look.out.splitlines() if line.startswith("common"))
+
+
+def test_one_variant_of_a_matrix_can_be_shown(look: Look, make_project: MakeProject) -> None:
+    make_project({"recipes/m.toml": 'distro = "debian-12"\n[matrix]\nflavour = ["x", "y"]\n'})
+    assert look("show", "m-x", "--json") == 0
+    assert look.data("recipe")[0]["matrix"] == {"flavour": "x"}
+    assert look("show", "m") == 2
+    assert "m-x, m-y" in look.err
