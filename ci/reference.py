@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from pykickstart.version import makeVersion
 
 from imagebuilder import checks, distro
-from imagebuilder.engines.direct import fate
+from imagebuilder.engines.direct.fate_commands import COMMANDS
+from imagebuilder.engines.direct.fate_kinds import Fate, Row
+from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
 from imagebuilder.params import Declared
 from imagebuilder.project import ProjectFile
 from imagebuilder.recipe import (
@@ -159,12 +160,55 @@ Debian has no kickstart syntax of its own; its recipes are read with that of the
 ## Several lines of one command
 
 Each line is applied, in the order in which they stand, so that fragments add to each other: the services, ports and kernel arguments of all lines hold.
-Of `lang`, `keyboard`, `timezone` and `rootpw` the last line holds.
+Of `lang`, `keyboard`, `timezone`, `rootpw`, `selinux` and of `skipx` and `xconfig` together the last line holds.
 In `%packages` the later line holds: a child takes out what its parent put in with `-NAME`.
 
-## What the direct engine does with each command
+## What the direct engine does with each line
 
-Each is honoured, without effect on a live image (a build lists these as notes), or refused with the fragment's file and line, before anything is made.
+A line is **honoured**, **without effect** on a live image (a build lists these as notes), or **refused** with the fragment's file and line, before anything is made.
+What can be said without an index of packages is said at once and all together; what needs one, such as a locale without the package that makes it, directly after.
+
+### Where packages come from: `url` and `repo`
+
+Without a `url` line they come from the project file's `[mirrors]`, else from the host's own apt.
+The text of `url --url` and `repo --baseurl` is one of these; the words after the URL are apt's:
+
+```
+url --url=https://mirror.example.org/debian
+url --url="https://mirror.example.org/debian bookworm main contrib non-free-firmware"
+repo --name=site --baseurl="[signed-by=keys/site.asc] https://apt.example.org/site bookworm main"
+repo --name=flat --baseurl="[trusted=yes] file:///srv/packages ./"
+repo --name=many --baseurl="mirror+https://mirror.example.org/list.txt bookworm main"
+```
+
+A key is a file of this host, or one below the project's folder; `.asc` is armoured, `.gpg` is not.
+`--includepkgs` and `--excludepkgs` take names and patterns with commas between them.
+apt tells repositories apart by what their Release files say (Origin, Label, Suite, Codename), else by their hosts; one that it cannot tell from another is refused.
+
+The image's own `sources.list` has the mirrors that it was made from, without credentials, and without what is on the build host alone (`file:`).
+A `repo` is in it only with `--install`: then with its key (in `/etc/apt/keyrings`), pins and proxy.
+
+### `%packages`
+
+- `NAME`, `NAME=VERSION`, `NAME:ARCH`; `-NAME` stays out.
+- `linux-headers-*`, with `*`, `?` and `[…]`: all packages of such names, at most 1,000.
+- `@core`: Debian's priorities required and important; `@standard`: standard as well.  `@^minimal-environment` is `@core`.
+- `@NAME` and `@^NAME` are Debian's task `task-NAME`: `@ssh-server`, `@^gnome-desktop`.  What the task depends on is mandatory, what it recommends default (left out by `--nodefaults`), what it suggests optional (`--optional`).
+- `-@NAME` takes back what `@NAME` asked for; what others need of it stays.
+
+An image has what is named, what that needs, and Debian's essential and required packages.
+
+### Scripts
+
+`%pre` and `%pre-install` run at every build of the image, first, outside of it, in the project's folder, with the rights of who builds.
+They cannot change what is planned: what they would write for `%include` is refused.
+What they write to `/tmp` is there for `%post --nochroot` and `%onerror`: this `/tmp` is one of the build's own, and gone afterwards.
+`/mnt/sysimage` is the image, once there is one.
+`%post` runs in the image, when the commands are applied and the recipe's files are copied.
+`%onerror` runs when a step of the build has failed; its output is in the build's logs.
+
+### Commands
+
 """
 
 
@@ -229,32 +273,31 @@ def kickstarts() -> str:
     versions = ", ".join(
         f"{each} with {distro.find(each).kickstart_version}" for each in distro.names()
     )
-    commands = sorted(makeVersion(distro.find(distro.names()[0]).kickstart_version).commands)
-    rows = ["| command | what becomes of it |", "| --- | --- |"]
-    rows += [f"| `{name}` | {_fate(name)} |" for name in commands]
-    sections = ["", "## Sections", "", "| section | what becomes of it |", "| --- | --- |"]
-    for name, options in fate.SECTIONS.items():
-        sections.append(f"| `{name}` | honoured: {_words(options)} |")
-    sections.append("| any other | refused |")
-    return KICKSTARTS.format(versions=versions) + "\n" + "\n".join([*rows, *sections]) + "\n"
+    parts = [KICKSTARTS.format(versions=versions)]
+    parts.append(fates("command", sorted(COMMANDS.items())))
+    parts.append("\n## Sections\n\n")
+    parts.append(fates("section", [*SECTIONS.items()]))
+    rows = [(f"%addon {name}", Row(each)) for name, each in sorted(ADDONS.items())]
+    parts.append("\n### Add-ons\n\n")
+    parts.append(fates("add-on", [*rows, ("any other", Row(ANY_ADDON))]))
+    return "".join(parts)
 
 
-def _fate(name: str) -> str:
-    forms = fate.WITHOUT_EFFECT_WITH.get(name)
-    if forms:
-        said = "; ".join(f"`{option}`: without effect: {why}" for option, why in forms.items())
-        return f"{said}; else refused"
-    if name in fate.HONOURED:
-        idle = fate.OPTIONS_WITHOUT_EFFECT.get(name, {})
-        rest = f"; without effect: {_words(idle)}" if idle else ""
-        return f"honoured: {_words(fate.HONOURED[name])}{rest}"
-    if name in fate.WITHOUT_EFFECT:
-        return f"without effect: {fate.WITHOUT_EFFECT[name]}"
-    return "refused"
+def fates(what: str, rows: list[tuple[str, Row]]) -> str:
+    """Return a table of fates: each command, below it those of its options."""
+    lines = [f"| {what} | option | | what becomes of it |", "| --- | --- | --- | --- |"]
+    for name, row in rows:
+        lines.append(f"| **`{name}`** | | {row.fate.kind} | {_words(row.fate)} |")
+        lines += [
+            f"| | `{option}` | {each.kind} | {_words(each)} |"
+            for option, each in sorted(row.options.items())
+        ]
+    return "\n".join(lines) + "\n"
 
 
-def _words(options: Any) -> str:
-    return ", ".join(f"`{option}`" for option in sorted(options))
+def _words(fate: Fate) -> str:
+    fix = f". Instead: {fate.fix}" if fate.fix else ""
+    return f"{fate.text}{fix}".replace("|", "\\|")
 
 
 def schema() -> str:

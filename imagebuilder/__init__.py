@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     )
     from imagebuilder.image import Image
     from imagebuilder.kickstart import Kickstart
+    from imagebuilder.lint import Finding
     from imagebuilder.pipeline import (
         Options,
         build_image,
+        lint_project,
+        lint_recipe,
         plan_image,
         publish_image,
         smoke_image,
@@ -46,6 +49,7 @@ __all__ = [
     "CatalogError",
     "CheckError",
     "Event",
+    "Finding",
     "HostError",
     "Image",
     "ImageBuilderError",
@@ -61,6 +65,8 @@ __all__ = [
     "SmokeReport",
     "StepError",
     "build_image",
+    "lint_project",
+    "lint_recipe",
     "plan_image",
     "publish_image",
     "report_error",
@@ -75,6 +81,7 @@ _HOME = {
     "CatalogError": "imagebuilder.errors",
     "CheckError": "imagebuilder.errors",
     "Event": "imagebuilder.progress",
+    "Finding": "imagebuilder.lint",
     "HostError": "imagebuilder.errors",
     "Image": "imagebuilder.image",
     "ImageBuilderError": "imagebuilder.errors",
@@ -90,6 +97,8 @@ _HOME = {
     "SmokeReport": "imagebuilder.smoke",
     "StepError": "imagebuilder.errors",
     "build_image": "imagebuilder.pipeline",
+    "lint_project": "imagebuilder.pipeline",
+    "lint_recipe": "imagebuilder.pipeline",
     "plan_image": "imagebuilder.pipeline",
     "publish_image": "imagebuilder.pipeline",
     "report_error": "imagebuilder.smoke",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -119,6 +120,11 @@ def names() -> tuple[str, ...]:
 def of_family(family: Family) -> tuple[Distro, ...]:
     """Return all known distributions of a family, the oldest first."""
     return tuple(each for each in _DISTROS.values() if each.family == family)
+
+
+def host_arch() -> str:
+    """Return the architecture of this host, as the kernel calls it (uname(2)): ``x86_64``."""
+    return platform.machine()
 
 
 def find(distro_id: str, where: Location | None = None) -> Distro:

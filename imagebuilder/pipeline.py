@@ -27,7 +27,9 @@ from imagebuilder.recipe import Recipe
 # Where smoke and catalog are used they are imported in place: a build that finds nothing to do
 # is not to wait for them.
 if TYPE_CHECKING:
+    from imagebuilder import lint
     from imagebuilder.catalog import Catalog, Release
+    from imagebuilder.lint import Finding
     from imagebuilder.smoke import SmokeReport
 
 T = TypeVar("T")
@@ -114,6 +116,90 @@ def _see_that_it_can_be_written(cache_dir: Path) -> None:
         )
 
 
+def lint_recipe(
+    project: Project,
+    wanted: str | Recipe,
+    options: Options | None = None,
+    *,
+    offline: bool = False,
+) -> tuple[Finding, ...]:
+    """Return what would fail later in a recipe, or should not be as it is, sorted by place.
+
+    Args:
+        project: where it belongs.
+        wanted: its name, or a recipe made in Python.
+        options: how.
+        offline: never look at the package mirrors: what is in the cache must do.
+
+    Raises:
+        HostError: the cache cannot be written.
+        Interrupted: somebody asked to stop.
+    """
+    from imagebuilder import lint
+
+    options = options or Options.make()
+    settings = _lint_settings(options, offline=offline)
+    name = wanted if isinstance(wanted, str) else wanted.name
+    result = lint.look(project, wanted, settings(name))
+    return lint.gather(project, [result], is_all=False, today=settings(name).today)
+
+
+def lint_project(
+    project: Project,
+    names: Sequence[str] | None = None,
+    options: Options | None = None,
+    *,
+    offline: bool = False,
+    jobs: int = 1,
+) -> tuple[Finding, ...]:
+    """Return the findings of several recipes; what they share, such as a fragment's, once.
+
+    Args:
+        project: where they belong.
+        names: which recipes; None: all of them, and what none of them uses.
+        options: how.
+        offline: as for :func:`lint_recipe`.
+        jobs: how many recipes are looked at at a time.
+
+    Raises:
+        HostError: the cache cannot be written.
+        Interrupted: somebody asked to stop.
+    """
+    from imagebuilder import lint
+
+    options = options or Options.make()
+    settings = _lint_settings(options, offline=offline)
+    wrong: tuple[Finding, ...] = ()
+    wanted = names
+    if wanted is None:
+        wanted, wrong = lint.names_of(project)
+    results, failures = each(
+        wanted,
+        lambda name: lint.look(project, name, settings(name)),
+        jobs=jobs,
+        cancel=options.cancel,
+    )
+    if failures:
+        raise failures[0].error
+    options.cancel.check()
+    ordered = [results[name] for name in dict.fromkeys(wanted)]
+    today = settings("").today
+    return (*wrong, *lint.gather(project, ordered, is_all=names is None, today=today))
+
+
+def _lint_settings(options: Options, *, offline: bool) -> Callable[[str], lint.Settings]:
+    """Return what gives the settings for each recipe."""
+    from imagebuilder import lint
+
+    _see_that_it_can_be_written(options.cache_dir)
+    return lambda name: lint.Settings(
+        cache_dir=options.cache_dir,
+        reporter=Reporter(subject=name, observer=options.observer, cancel=options.cancel),
+        offline=offline,
+        refresh=options.refresh,
+    )
+
+
 def build_image(project: Project, wanted: str | Recipe, options: Options | None = None) -> Image:
     """Return the image of a recipe, made if it is not there.
 
@@ -165,6 +251,7 @@ def smoke_image(
         observer=options.observer,
         cancel=options.cancel,
         cpu_baseline=resolved.distro.cpu_baseline,
+        arch=resolved.recipe.arch,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from imagebuilder import engines
 from imagebuilder.engines import Engine, Input, Request, Step, StepSpec
+from imagebuilder.engines.base import digest_of
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
@@ -188,13 +188,9 @@ def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:
     """Return the content id of each step; that of the last follows from all before it."""
     ids: dict[str, str] = {}
     for spec in specs:
-        summed = hashlib.sha256()
         below = [ids[spec.after]] if spec.after else list(ids.values())
-        for word in (spec.name, *below):
-            summed.update(f"{word}\n".encode())
-        for each in spec.inputs:
-            summed.update(f"{each.kind} {each.digest}\n".encode())
-        ids[spec.name] = summed.hexdigest()[:32]
+        words = [spec.name, *below, *(f"{each.kind} {each.digest}" for each in spec.inputs)]
+        ids[spec.name] = digest_of("".join(f"{word}\n" for word in words))
     return ids
 
 

@@ -114,6 +114,42 @@ def without_mknod(argv: Sequence[str]) -> list[str]:
     return ["setpriv", "--bounding-set", "-mknod", "--inh-caps", "-mknod", "--", *argv]
 
 
+def with_private_tmp(argv: Sequence[str], tmp: Path, folder: Path) -> list[str]:
+    """Return a command line that runs ``argv`` in ``folder`` with ``tmp`` as its ``/tmp``.
+
+    A folder that is itself below ``/tmp`` stays where it was; all else there is out of sight.
+    """
+    return [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "sh",
+        "-c",
+        _PRIVATE_TMP,
+        "sh",
+        str(tmp),
+        str(folder),
+        *argv,
+    ]
+
+
+_PRIVATE_TMP = """set -e
+tmp=$1 folder=$2
+shift 2
+case $folder in
+/tmp/*)
+    mkdir -p "$tmp${folder#/tmp}"
+    mount --rbind "$folder" "$tmp${folder#/tmp}"
+    ;;
+esac
+mount --rbind "$tmp" /tmp
+cd "$folder"
+exec "$@"
+"""
+
+
 # ----- what follows is called only inside the worker's own mount namespace ----------------------
 
 

@@ -4,36 +4,42 @@ What differs from plain Jinja2, and why:
 
 * Comments are ``<#-- … --#>``: Jinja's own ``{#`` opens in every ``${#array[@]}``.
 * A block opens with ``{%`` *and a space*, so that ``printf '{%s}'`` stays as it is.
-* ``{{.Names}}``, the templates of docker, podman and Go, stay as they are.
+* ``{{.Names}}`` and ``{{json .}}``, the templates of docker, podman and Go, stay as they are,
+  and beside them ``{{end}}`` and ``{{else}}``.
+* ``/usr/{{lib,share}/locale,bin}``, where the braces do not close together, is the shell's.
 * A line that holds block tags alone leaves nothing behind, not even an empty line (which
   would matter in a here-document); every other line keeps its newline.
 * Each line of the result knows the line of the template that it came from.
+* ``{{ fail("why") }}`` refuses the recipe, at its line.
 
-Templates are run in Jinja's sandbox, and cannot load other templates: ``%include`` does that.
+Templates are run in Jinja's sandbox with a budget (:mod:`imagebuilder.template_limits`), and
+cannot load other templates: ``%include`` does that.
+
+A template gives the same text wherever what it asks for has the same values: results are kept
+by these, so that recipes which share a fragment share its lines.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
-from jinja2.exceptions import SecurityError
+from jinja2 import Template, TemplateSyntaxError, meta
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 
-from imagebuilder.errors import InputError, Location
+from imagebuilder.errors import ImageBuilderError, InputError, Location
+from imagebuilder.memo import Memo
+from imagebuilder.template_limits import LimitedEnvironment, metered
+from imagebuilder.template_text import is_plain, lines_of, marked, protected, unmarked
 
-_FOREIGN = re.compile(r"\{\{-?\s*\.[^{}\n]*\}\}")
 _TRIMMING_TAG = re.compile(r"\{%[-+]\s")
-_RESERVED = re.compile("[\x00-\x04]")  # of these the marks below are made
-_MARK = re.compile("\x01(\\d+)([tx])\x02")
-_SIZE_LIMIT = 32 << 20  # characters of one rendered template
-_LOOP_LIMIT = 1_000_000  # what all calls of range in one template may come to
-_BITS_LIMIT = 1 << 14  # of a power
+_RESERVED = re.compile("[\x00-\x04]")  # of these the marks are made
+_KEPT = 64 << 20  # characters of templates, and of their results, that are kept
+
+_RAW = "text that is not meant for Jinja2 goes between {% raw %} and {% endraw %}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +50,57 @@ class RenderedLine:
     line: int
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, that also bounds what a single operator can make."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """All lines of output; one object for one result, so that others can keep what follows.
 
-    intercepted_binops = frozenset({"*", "**"})
+    Attributes:
+        texts: the lines, without newlines.
+        numbers: for each the template's line that it came from, from 1.
+    """
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "*":
-            for text, times in ((left, right), (right, left)):
-                if isinstance(text, Sized) and isinstance(times, int):
-                    _bound(len(text) * times, _SIZE_LIMIT)
-        elif isinstance(left, int) and isinstance(right, int):
-            _bound(left.bit_length() * right, _BITS_LIMIT)
-        return super().call_binop(context, operator, left, right)
+    texts: tuple[str, ...]
+    numbers: tuple[int, ...]
 
 
-def _bound(size: int, limit: int) -> None:
-    if size > limit:
-        raise SecurityError("the result is far too large")
+class _Compiled:
+    """A template, and the names that it has asked for."""
+
+    __slots__ = ("names", "plain", "template")
+
+    def __init__(self, template: Template | None, plain: Rendered | None) -> None:
+        self.template = template
+        self.plain = plain  # what it gives, if there is nothing to render
+        self.names: tuple[str, ...] = ()
 
 
-def _bounded_range() -> Callable[..., range]:
-    total = 0
+class _Context(Context):
+    """Jinja's variables, noting which are asked for."""
 
-    def bounded(*args: int) -> range:
-        nonlocal total
-        made = safe_range(*args)
-        total += len(made)
-        _bound(total, _LOOP_LIMIT)
-        return made
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.asked: set[str] = set()
 
-    return bounded
+    def resolve_or_missing(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().resolve_or_missing(key)
 
 
-def _without_marks(value: Any) -> Any:
-    if isinstance(value, str) and _RESERVED.search(value):
-        raise SecurityError("a value holds control characters")
-    return value
+class _RefusedError(Exception):
+    """A template called ``fail``."""
+
+
+def _fail(why: object) -> None:
+    raise _RefusedError(str(why))
+
+
+_compiled: Memo[_Compiled] = Memo(_KEPT)
+_results: Memo[Rendered] = Memo(_KEPT)
 
 
 @cache
-def _environment() -> _Environment:
-    return _Environment(
-        finalize=_without_marks,
-        undefined=StrictUndefined,
+def _environment() -> LimitedEnvironment:
+    environment = LimitedEnvironment(
         block_start_string="{% ",
         block_end_string="%}",
         variable_start_string="{{",
@@ -97,11 +110,38 @@ def _environment() -> _Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.context_class = _Context
+    environment.globals["fail"] = _fail
+    return environment
 
 
 def is_template(text: str) -> bool:
     """Return whether a text has something to render."""
-    return any(opener in text for opener in ("{{", "{% ", "<#--"))
+    return not is_plain(text)
+
+
+def forget() -> None:
+    """Forget all results that are kept: only time tells the difference."""
+    _compiled.clear()
+    _results.clear()
+
+
+def variables(source: str) -> frozenset[str]:
+    """Return the names of the variables that a template uses and does not set itself.
+
+    Raises:
+        InputError: it is not a template.
+    """
+    if is_plain(source):
+        return frozenset()
+    environment = _environment()
+
+    def found() -> set[str]:
+        with metered():
+            text = marked(protected(source), environment)
+            return meta.find_undeclared_variables(environment.parse(text))
+
+    return frozenset(_tried(found, {}, "template"))
 
 
 def render(source: str, values: Mapping[str, Any], file: str) -> tuple[RenderedLine, ...]:
@@ -115,39 +155,8 @@ def render(source: str, values: Mapping[str, Any], file: str) -> tuple[RenderedL
     Raises:
         InputError: it is not a template, uses an undefined variable, or is out of bounds.
     """
-    hostile = _RESERVED.search(source)
-    if hostile:
-        raise InputError(
-            "control characters are not allowed in a fragment",
-            where=Location(file=file, line=source.count("\n", 0, hostile.start()) + 1),
-            fix="remove them; printf '\\001' makes one at run time",
-        )
-    if not is_template(source):
-        return tuple(RenderedLine(text, n) for n, text in enumerate(_lines(source), 1))
-    trimming = _TRIMMING_TAG.search(source)
-    if trimming:
-        raise InputError(
-            f"{trimming.group().strip()!r} is not used here",
-            where=Location(file=file, line=source.count("\n", 0, trimming.start()) + 1),
-            fix="write '{% ': a line that holds tags alone leaves no empty line anyway",
-        )
-    try:
-        text = _rendered(_marked(_protected(source)), values)
-    except TemplateSyntaxError as error:
-        raise InputError(
-            f"not a valid template: {error.message}",
-            where=Location(file=file, line=error.lineno),
-            fix="text that is not meant for Jinja2 goes between {% raw %} and {% endraw %}",
-        ) from error
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise _failure(error, values, Location(file=file, line=_line_of(error))) from error
-    if len(text) > _SIZE_LIMIT:
-        raise InputError(
-            f"the rendered fragment is larger than {_SIZE_LIMIT >> 20} MiB",
-            where=Location(file=file),
-            fix="look for a loop over too much",
-        )
-    return tuple(_unmarked(text))
+    made = rendered(source, values, file)
+    return tuple(map(RenderedLine, made.texts, made.numbers))
 
 
 def render_value(source: str, values: Mapping[str, Any], where: Location) -> str:
@@ -157,25 +166,119 @@ def render_value(source: str, values: Mapping[str, Any], where: Location) -> str
         InputError: as :func:`render`, at ``where``.
     """
     try:
-        return "\n".join(line.text for line in render(source, values, where.file))
+        return "\n".join(rendered(source, values, where.file).texts)
     except InputError as error:
         raise InputError(error.what, where=where, fix=error.fix) from error
 
 
-def _rendered(source: str, values: Mapping[str, Any]) -> str:
-    pieces: list[str] = []
-    size = 0
-    for piece in _environment().from_string(source).generate({"range": _bounded_range(), **values}):
-        size += len(piece)
-        if size > 2 * _SIZE_LIMIT:
-            raise SecurityError("the result is far too large")
-        pieces.append(piece)
-    return "".join(pieces)
+def rendered(
+    source: str,
+    values: Mapping[str, Any],
+    file: str,
+    seen: dict[str, Hashable] | None = None,
+) -> Rendered:
+    """Render a template: what :func:`render` does, in a form that is cheap to keep.
+
+    Args:
+        source: the template.
+        values: the variables that it may use; any other is an error.
+        file: what to call it in errors.
+        seen: one dict for all calls with the same values makes them quicker.
+
+    Raises:
+        InputError: as :func:`render`.
+    """
+    known = _compiled.get(source)
+    if known is None:
+        known = _compiled.put(source, _compile(source, values, file), len(source) + 1)
+    if known.plain is not None:
+        return known.plain
+    seen = {} if seen is None else seen
+    key = _key(source, known.names, values, seen)
+    found = _results.get(key) if key else None
+    if found is not None:
+        return found
+
+    def run() -> Rendered:
+        with metered():
+            return _run(known, values)
+
+    result: Rendered = _tried(run, values, file)
+    key = _key(source, known.names, values, seen)  # it may have asked for names that are new
+    if key:
+        _results.put(key, result, len(source) + sum(map(len, result.texts)))
+    return result
 
 
-def _failure(error: Exception, values: Mapping[str, Any], where: Location) -> InputError:
-    names = ", ".join(sorted(values)) or "none"
-    return InputError(str(error), where=where, fix=f"the variables that are set: {names}")
+def _compile(source: str, values: Mapping[str, Any], file: str) -> _Compiled:
+    for pattern, what, fix in (
+        (
+            _RESERVED,
+            "control characters are not allowed in a fragment",
+            "remove them; printf '\\001' makes one at run time",
+        ),
+        (
+            _TRIMMING_TAG,
+            "tags that trim white space are not used here",
+            "write '{% ': a line that holds tags alone leaves no empty line anyway",
+        ),
+    ):
+        hostile = pattern.search(source)
+        if hostile and not (pattern is _TRIMMING_TAG and is_plain(source)):
+            line = source.count("\n", 0, hostile.start()) + 1
+            raise InputError(what, where=Location(file=file, line=line), fix=fix)
+    if is_plain(source):
+        texts = tuple(lines_of(source))
+        return _Compiled(None, Rendered(texts, tuple(range(1, len(texts) + 1))))
+    environment = _environment()
+
+    def compiled() -> Template:
+        with metered():
+            return environment.from_string(marked(protected(source), environment))
+
+    return _Compiled(_tried(compiled, values, file), None)
+
+
+def _run(known: _Compiled, values: Mapping[str, Any]) -> Rendered:
+    assert known.template
+    context = known.template.new_context(dict(values))
+    assert isinstance(context, _Context)
+    try:
+        text = "".join(known.template.root_render_func(context))
+    except Exception:
+        known.template.environment.handle_exception()  # gives the lines of the template
+    known.names = tuple(sorted({*known.names, *context.asked}))
+    lines = tuple(unmarked(text))
+    return Rendered(tuple(each for each, _ in lines), tuple(number for _, number in lines))
+
+
+def _tried(make: Callable[[], Any], values: Mapping[str, Any], file: str) -> Any:
+    """Do something with a template; whatever goes wrong is an error of its author."""
+    try:
+        return make()
+    except ImageBuilderError:
+        raise
+    except TemplateSyntaxError as error:
+        raise InputError(
+            f"not a valid template: {error.message}",
+            where=Location(file=file, line=error.lineno),
+            fix=_RAW,
+        ) from error
+    except _RefusedError as error:
+        raise InputError(str(error), where=Location(file=file, line=_line_of(error))) from error
+    except (RecursionError, MemoryError, SyntaxError) as error:  # Python's, not Jinja's
+        raise InputError(
+            "the template is nested too deeply, or a macro calls itself for ever",
+            where=Location(file=file, line=_line_of(error) or 1),
+            fix=_RAW,
+        ) from error
+    except Exception as error:
+        names = ", ".join(sorted(values)) or "none"
+        raise InputError(
+            str(error) or type(error).__name__,
+            where=Location(file=file, line=_line_of(error)),
+            fix=f"the variables that are set: {names}",
+        ) from error
 
 
 def _line_of(error: BaseException) -> int | None:
@@ -189,61 +292,39 @@ def _line_of(error: BaseException) -> int | None:
     return line
 
 
-def _protected(source: str) -> str:
-    """Hide the braces of other programs' templates from Jinja2; :func:`_unmarked` undoes it."""
-    return _FOREIGN.sub(lambda found: "\x03" + found.group()[2:-2] + "\x04", source)
+# ----- what a result depends on -------------------------------------------------------------------
 
 
-def _marked(source: str) -> str:
-    """Put a mark before each newline of plain text: the line's number, and whether it is tags."""
-    line = 1
-    made: list[str] = []
-    has_tag = has_text = False
-    for number, kind, value in _environment().lex(source):
-        if number > line:  # white space before a tag that trims it: kept, to be counted
-            made.append("\n" * (number - line))
-            line = number
-        if kind == "data":
-            pieces = value.split("\n")
-            for n, piece in enumerate(pieces):
-                has_text = has_text or bool(piece.strip())
-                made.append(piece)
-                if n < len(pieces) - 1:
-                    mark = "t" if has_tag and not has_text else "x"
-                    made.append(f"\x01{line}{mark}\x02\n")
-                    has_tag = has_text = False
-                    line += 1
-            continue
-        has_tag = has_tag or kind in ("block_begin", "raw_begin", "raw_end", "comment_begin")
-        has_text = has_text or kind == "variable_begin"
-        made.append(value)
-        line += value.count("\n")
-    made.append(f"\x01{line}x\x02")
-    return "".join(made)
+def _key(
+    source: str, names: tuple[str, ...], values: Mapping[str, Any], seen: dict[str, Hashable]
+) -> Hashable | None:
+    """Return what a result follows from, or None if that cannot be told."""
+    try:
+        for name in names:
+            if name not in seen:
+                seen[name] = _frozen(values[name]) if name in values else None
+    except TypeError:
+        return None
+    return (source, *(seen[name] for name in names))
 
 
-def _unmarked(text: str) -> Iterator[RenderedLine]:
-    waiting: list[str] = []
-    lines = text.split("\n")
-    if not _MARK.sub("", lines[-1]):
-        lines.pop()
-    for raw in lines:
-        marks = _MARK.findall(raw)
-        bare = _MARK.sub("", raw).replace("\x03", "{{").replace("\x04", "}}")
-        if not marks:  # inside a value of several lines: its mark is still to come
-            waiting.append(bare)
-            continue
-        number, kind = marks[-1]
-        for each in waiting:
-            yield RenderedLine(each, int(number))
-        waiting.clear()
-        if kind == "t" and not bare.strip():
-            continue
-        yield RenderedLine(bare, int(number))
-    for each in waiting:
-        yield RenderedLine(each, 1)
+def _frozen(value: Any) -> Hashable:
+    """Return something that is equal only where templates see no difference.
 
-
-def _lines(text: str) -> list[str]:
-    lines = text.split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+    Raises:
+        TypeError: there may be a difference that cannot be seen.
+    """
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is list or kind is tuple:
+        return (kind, *map(_frozen, value))
+    if kind is dict:
+        return (kind, *((_frozen(key), _frozen(each)) for key, each in value.items()))
+    if value is None or kind is bool or kind is int:
+        return (kind, value)  # 1, 1.0 and True are equal, and look different
+    if kind is float:
+        return (kind, repr(value))
+    if callable(value):
+        return (callable, id(value))
+    raise TypeError(kind)

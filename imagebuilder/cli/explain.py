@@ -163,7 +163,8 @@ def _shown(value: Any) -> str:
 
 def _similar(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> str:
     known = {path for path, _ in resolved.tree.walk() if path}
-    known |= {each.name for each in (*kickstart.commands, *kickstart.sections)}
+    known |= {each.name for each in kickstart.commands}
+    known |= {each.name for each in kickstart.sections}
     known |= {f"packages.{each.name}" for each in kickstart.packages}
     near = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from imagebuilder.cli import catalog_verbs, channel_verbs, look, verbs
+from imagebuilder.cli import catalog_verbs, channel_verbs, lint_verb, look, verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
 from imagebuilder.errors import ImageBuilderError
@@ -146,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
     )
     verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
+    lint_verb.add(sub, common)
     channel_verbs.add(sub, common, where)
     catalog_verbs.add(sub, common, where)
     return parser

@@ -2,12 +2,24 @@
 
 from imagebuilder.engines.base import (
     Engine,
+    IndexedEngine,
     Input,
     Made,
     Request,
     Step,
     StepSpec,
+    Units,
     find,
 )
 
-__all__ = ["Engine", "Input", "Made", "Request", "Step", "StepSpec", "find"]
+__all__ = [
+    "Engine",
+    "IndexedEngine",
+    "Input",
+    "Made",
+    "Request",
+    "Step",
+    "StepSpec",
+    "Units",
+    "find",
+]

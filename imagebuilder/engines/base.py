@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from imagebuilder.errors import InputError, Location
 from imagebuilder.kickstart import Kickstart
@@ -40,7 +40,7 @@ class Input:
     @classmethod
     def of(cls, kind: str, value: str, label: str = "") -> Input:
         """Make an input of a value."""
-        return cls(kind=kind, label=label or kind, digest=digest_of(value))
+        return _input(kind, value, label or kind)
 
     @classmethod
     def of_secret(cls, kind: str, value: str, label: str = "") -> Input:
@@ -65,6 +65,12 @@ class Input:
             for name in names_in(text)
         )
         return (cls.of(kind, text, label), *referred)
+
+
+@lru_cache(maxsize=1 << 14)
+def _input(kind: str, value: str, label: str) -> Input:
+    """Make an input; recipes that are planned together share most of theirs."""
+    return Input(kind=kind, label=label, digest=digest_of(value))
 
 
 @lru_cache(maxsize=4096)
@@ -126,6 +132,7 @@ class Request:
         cache_dir: where results that several images share are kept.
         reporter: where progress goes, with the request to stop.
         refresh: look at the package mirrors even if they were looked at a short while ago.
+        offline: never look at them: what the cache knows must do.
         vault: what the kickstart's secrets stand for.
     """
 
@@ -134,6 +141,7 @@ class Request:
     cache_dir: Path
     reporter: Reporter
     refresh: bool = False
+    offline: bool = False
     vault: Vault = field(default_factory=Vault)
 
 
@@ -198,6 +206,49 @@ class Engine(Protocol):
 
         Raises:
             StepError, HostError, Interrupted: nothing but files in ``into`` is left behind.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """The systemd units that packages bring.
+
+    Attributes:
+        names: the units' full names; a SysV init script ``NAME`` counts as ``NAME.service``.
+        unlisted: those of the packages whose files the archive does not list.
+    """
+
+    names: frozenset[str]
+    unlisted: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class IndexedEngine(Protocol):
+    """An engine that can be asked, before anything is made, what packages come to."""
+
+    def packages(self, request: Request) -> Mapping[str, str]:
+        """Return the packages that the image would get, with versions.
+
+        Raises:
+            InputError: a package is unknown, or they cannot be installed together.
+            StepError: the index is not there and cannot be fetched.
+        """
+        ...
+
+    def check_needs(self, request: Request, packages: Mapping[str, str]) -> None:
+        """Refuse what the kickstart asks for and these packages cannot do.
+
+        Raises:
+            InputError: with the file and line of each command, and the package that it needs.
+        """
+        ...
+
+    def units(self, request: Request, packages: Iterable[str]) -> Units:
+        """Return the units that some packages bring.
+
+        Raises:
+            StepError: nothing lists the files of packages, or it cannot be fetched.
         """
         ...
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from imagebuilder.errors import Location
-from imagebuilder.kickstart.flatten import Line
+from imagebuilder.kickstart.lines import Line, Lines
 from imagebuilder.kickstart.redact import redacted_line
 
 ScriptKind = Literal["pre", "pre-install", "post", "onerror", "traceback"]
@@ -20,9 +20,11 @@ class Command:
     Attributes:
         name: the command.
         text: the whole line, as it stands in the flat kickstart.
-        options: the options that were given, without values: ``--utc``.
-        data: pykickstart's object with the values of this line alone.
+        options: the options that were given, in full and without values: ``--utc``.
+        data: pykickstart's object with the values of this line alone.  Equal lines share it,
+            also those of other kickstarts: nobody changes it.
         where: the fragment's file and line.
+        via: how that fragment came in, as a :class:`~imagebuilder.kickstart.lines.Line` has it.
     """
 
     name: str
@@ -30,15 +32,26 @@ class Command:
     options: tuple[str, ...]
     data: Any
     where: Location
+    via: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageWish:
-    """A line of ``%packages``: a package, ``@group`` or ``@^environment``, wanted or not."""
+    """A line of ``%packages``: a package, ``@group`` or ``@^environment``, wanted or not.
+
+    Attributes:
+        name: as it stands there, with wildcards and ``@``.
+        excluded: whether it is not wanted.
+        where: the fragment's file and line.
+        options: of a group, how much of it: ``--optional``, ``--nodefaults``.
+        via: how that fragment came in.
+    """
 
     name: str
     excluded: bool
     where: Location
+    options: tuple[str, ...] = ()
+    via: tuple[Location, ...] = ()
 
     @property
     def is_group(self) -> bool:
@@ -58,6 +71,7 @@ class Script:
         error_on_fail: whether its failure ends the build.
         log: the file in the image that gets its output, or "".
         where: the section's header.
+        via: how its fragment came in.
     """
 
     kind: ScriptKind
@@ -67,15 +81,42 @@ class Script:
     error_on_fail: bool
     log: str
     where: Location
+    via: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """The header of a section, and where it stands."""
+    """A section: its header, what stands in it, and where it stands.
+
+    Attributes:
+        name: such as ``%post``.
+        options: the options of the header, without values: ``--nochroot``.
+        where: the header's place.
+        words: the whole header, as a shell would cut it into words.
+        via: how its fragment came in.
+    """
 
     name: str
     options: tuple[str, ...]
     where: Location
+    words: tuple[str, ...] = ()
+    via: tuple[Location, ...] = ()
+    lines: Lines = field(default=Lines(()), repr=False, compare=False)
+    span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+
+    @property
+    def body(self) -> tuple[Line, ...]:
+        """The lines up to ``%end``."""
+        return self.lines[self.span[0] : self.span[1]]
+
+    def value(self, *names: str) -> str:
+        """Return the value of the last of these options in the header, or ""."""
+        found = ""
+        for n, word in enumerate(self.words):
+            option, equals, value = word.partition("=")
+            if option in names:
+                found = value if equals else "".join(self.words[n + 1 : n + 2])
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +132,14 @@ class Kickstart:
             the ``%packages`` sections says so.
         ignore_missing: whether unknown packages are passed over.
         scripts: the script sections in the order in which they stand.
-        sections: the headers of all sections.
-        warnings: what pykickstart warned of, such as deprecated commands; with file and line.
+        sections: all sections; also each ``%include`` that is left to the installer, since a
+            ``%pre`` script writes what it names.
+        warnings: what pykickstart warned of, such as deprecated commands, and what is left to
+            the installer; with file and line.
     """
 
     version: str
-    lines: tuple[Line, ...]
+    lines: Lines
     commands: tuple[Command, ...]
     packages: tuple[PackageWish, ...]
     weak_dependencies: bool
@@ -108,11 +151,11 @@ class Kickstart:
     @property
     def text(self) -> str:
         """The flat text.  It may hold secrets: :meth:`redacted` is the one to show."""
-        return "".join(f"{line.text}\n" for line in self.lines)
+        return "".join(f"{text}\n" for text in self.lines.texts)
 
     def redacted(self) -> str:
         """Return the flat text without passwords, their hashes, and credentials in URLs."""
-        return "".join(f"{redacted_line(line.text)}\n" for line in self.lines)
+        return "".join(f"{redacted_line(text)}\n" for text in self.lines.texts)
 
     def last(self, name: str) -> Command | None:
         """Return the last command of that name: of those that can be given once, it holds."""

@@ -2,40 +2,63 @@
 
 from __future__ import annotations
 
+import posixpath
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from imagebuilder import template
 from imagebuilder.errors import InputError, Location
+from imagebuilder.kickstart import fragment as fragments
+from imagebuilder.kickstart.fragment import Fragment
+from imagebuilder.kickstart.lines import Block, Line, Lines
+from imagebuilder.memo import Memo
+from imagebuilder.secrets import check_whole
 
-_FILE_LIMIT = 1 << 20  # bytes of one fragment
+__all__ = ["Line", "Lines", "at_install_time", "flatten", "included"]
+
 _TOTAL_LIMIT = 32 << 20  # characters of all lines together
 _DEPTH_LIMIT = 64  # fragments that include one another
 _COUNT_LIMIT = 2_000  # %include lines that are followed
+_KEPT = 64 << 20  # characters of rendered fragments that are kept
+# Where a %pre script writes what the installer is to include.
+_INSTALL_TIME = ("/tmp/", "/var/tmp/", "/run/")  # noqa: S108 - nothing is read there
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the flat kickstart, and the line of the fragment that it came from."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Piece:
+    """A part of a rendered fragment: lines, or one that includes another.
 
-    text: str
-    where: Location
+    Attributes:
+        texts: the lines.
+        numbers: for each the fragment's line.
+        size: their characters.
+        wanted: what is included in place of them, or "".
+    """
+
+    texts: tuple[str, ...]
+    numbers: tuple[int, ...]
+    size: int
+    wanted: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fragment:
-    path: Path
-    root: Path  # the folder of fragments that it was found in
-    shown_as: str
+_pieces: Memo[tuple[_Piece, ...]] = Memo(_KEPT)
+_blocks: Memo[Block] = Memo(20_000)
+
+
+def forget() -> None:
+    """Forget all that is kept of fragments: only time tells the difference."""
+    _pieces.clear()
+    _blocks.clear()
+    fragments.forget()
+    template.forget()
 
 
 def flatten(
     names: Sequence[tuple[str, Location]], folders: Sequence[Path], values: Mapping[str, Any]
-) -> tuple[Line, ...]:
+) -> Lines:
     """Return all lines of the named fragments, included ones in their places.
 
     Args:
@@ -47,122 +70,127 @@ def flatten(
         InputError: a fragment is missing, outside its folder, not a template, includes itself,
             or all of them together are out of bounds.
     """
-    lines: list[Line] = []
-    size = 0
-    counter = count(1)
+    walk = _Walk(folders, values)
     for name, where in names:
-        fragment = _find(name, folders, None, where)
-        for line in _lines(fragment, folders, values, (fragment.path,), counter):
-            lines.append(line)
-            size += len(line.text) + 1
-            if size > _TOTAL_LIMIT:
+        found = fragments.find(name, folders, None, where)
+        walk.add(found, (where,), (found.path,))
+    return Lines(walk.blocks)
+
+
+class _Walk:
+    """One way through all fragments of a recipe."""
+
+    def __init__(self, folders: Sequence[Path], values: Mapping[str, Any]) -> None:
+        self.folders = folders
+        self.values = values
+        self.blocks: list[Block] = []
+        self.size = 0
+        self.count = 0
+        self.seen: dict[str, Hashable] = {}
+
+    def add(self, found: Fragment, via: tuple[Location, ...], stack: tuple[str, ...]) -> None:
+        """Add a fragment's lines, and those of all that it includes."""
+        shown = found.shown_as
+        text = fragments.read(found)
+        for piece in _cut(template.rendered(text, self.values, shown, self.seen), shown):
+            if piece.wanted:
+                where = Location(file=shown, line=piece.numbers[0])
+                self._include(piece.wanted, found, where, via, stack)
+                continue
+            self.size += piece.size
+            if self.size > _TOTAL_LIMIT:
                 raise InputError(
                     f"the kickstart is larger than {_TOTAL_LIMIT >> 20} MiB",
-                    where=line.where,
+                    where=Location(file=shown, line=piece.numbers[0]),
                     fix="look for a loop over too much, or an %include that repeats",
                 )
-    return tuple(lines)
+            self.blocks.append(_block(piece, shown, via))
 
-
-def _lines(
-    fragment: _Fragment,
-    folders: Sequence[Path],
-    values: Mapping[str, Any],
-    stack: tuple[Path, ...],
-    counter: Iterator[int],
-) -> Iterator[Line]:
-    for rendered in template.render(_read(fragment), values, fragment.shown_as):
-        where = Location(file=fragment.shown_as, line=rendered.line)
-        wanted = _included(rendered.text, where)
-        if wanted is None:
-            yield Line(rendered.text, where)
-            continue
-        found = _find(wanted, folders, fragment, where)
+    def _include(
+        self,
+        name: str,
+        includer: Fragment,
+        where: Location,
+        via: tuple[Location, ...],
+        stack: tuple[str, ...],
+    ) -> None:
+        found = fragments.find(name, self.folders, includer, where)
         if found.path in stack or len(stack) >= _DEPTH_LIMIT:
-            circle = " → ".join(path.name for path in (*stack, found.path))
+            circle = " → ".join(Path(path).name for path in (*stack, found.path))
             raise InputError(f"fragments include each other in a circle: {circle}", where=where)
-        if next(counter) > _COUNT_LIMIT:
+        self.count += 1
+        if self.count > _COUNT_LIMIT:
             raise InputError(
                 f"more than {_COUNT_LIMIT} fragments are included",
                 where=where,
                 fix="look for an %include that repeats",
             )
-        yield from _lines(found, folders, values, (*stack, found.path), counter)
+        self.add(found, (*via, where), (*stack, found.path))
 
 
-def _included(text: str, where: Location) -> str | None:
-    """Return what a line includes, or None if it is another kind of line."""
-    if not text.lstrip().startswith("%include"):
-        return None
+def _block(piece: _Piece, shown: str, via: tuple[Location, ...]) -> Block:
+    known = _blocks.get((piece, shown, via))
+    if known is None:
+        known = Block(file=shown, texts=piece.texts, numbers=piece.numbers, via=via)
+        _blocks.put((piece, shown, via), known)
+    return known
+
+
+def _cut(rendered: template.Rendered, shown: str) -> tuple[_Piece, ...]:
+    """Return the parts of a fragment between its ``%include`` lines, and these."""
+    known = _pieces.get(rendered)
+    if known is not None:
+        return known
+    pieces: list[_Piece] = []
+    start = 0
+
+    def close(end: int) -> None:
+        texts = rendered.texts[start:end]
+        if texts:
+            size = sum(map(len, texts)) + len(texts)
+            numbers = rendered.numbers[start:end]
+            pieces.append(_Piece(texts=texts, numbers=numbers, size=size))
+
+    for n, text in enumerate(rendered.texts):
+        if "@" in text:
+            check_whole(text, Location(file=shown, line=rendered.numbers[n]))
+        if "%" not in text:
+            continue
+        wanted = included(text, Location(file=shown, line=rendered.numbers[n]))
+        if not wanted or at_install_time(wanted):
+            continue
+        close(n)
+        number = rendered.numbers[n : n + 1]
+        pieces.append(_Piece(texts=(text,), numbers=number, size=len(text), wanted=wanted))
+        start = n + 1
+    close(len(rendered.texts))
+    weight = sum(each.size for each in pieces) + 1
+    return _pieces.put(rendered, tuple(pieces), weight)
+
+
+def included(text: str, where: Location) -> str:
+    """Return what a line includes, or "" if it is another kind of line.
+
+    ``%ksappend`` is what pykickstart's tools put in place before anything else is read; its
+    effect is the same.
+
+    Raises:
+        InputError: it names nothing, or several things.
+    """
+    if not text.lstrip().startswith(("%include", "%ksappend")):
+        return ""
+    word = text.split()[0]
+    if word not in ("%include", "%ksappend"):
+        return ""
     try:
         words = shlex.split(text, comments=True)
     except ValueError as error:
-        raise InputError(f"%include: {error}", where=where) from error
-    if words[0] != "%include":
-        return None
+        raise InputError(f"{word}: {error}", where=where) from error
     if len(words) != 2 or not words[1]:
-        raise InputError("%include takes one fragment", where=where)
+        raise InputError(f"{word} takes one fragment", where=where)
     return words[1]
 
 
-def _find(
-    name: str, folders: Sequence[Path], includer: _Fragment | None, where: Location
-) -> _Fragment:
-    if name.startswith("/") or "://" in name:
-        raise InputError(
-            f"fragment {name!r} lies outside the project",
-            where=where,
-            fix="include fragments below kickstarts/; one that %pre would write at install time "
-            "becomes a template",
-        )
-    tried: list[tuple[Path, Path]] = []
-    if includer:
-        tried.append((includer.root, includer.path.parent / name))
-    tried += [(folder, folder / name) for folder in folders]
-    for root, path in tried:
-        try:
-            resolved = path.resolve(strict=True)
-        except (OSError, RuntimeError, ValueError):
-            continue
-        if not resolved.is_relative_to(root.resolve()):
-            raise InputError(
-                f"fragment {name!r} lies outside {root.name}/",
-                where=where,
-                fix="move it below that folder",
-            )
-        if resolved.is_file():
-            shown = resolved.relative_to(root.resolve())
-            return _Fragment(path=resolved, root=root, shown_as=f"kickstarts/{shown}")
-    raise InputError(
-        f"there is no fragment {name!r}",
-        where=where,
-        fix=f"looked in {', '.join(str(folder) for folder in folders) or 'no folder'}"
-        f"{_similar(name, folders)}",
-    )
-
-
-def _similar(name: str, folders: Sequence[Path]) -> str:
-    same = sorted(
-        str(path.relative_to(folder))
-        for folder in folders
-        for path in folder.rglob("*.ks")
-        if path.name == Path(name).name
-    )
-    return f"; did you mean {same[0]!r}?" if same else ""
-
-
-def _read(fragment: _Fragment) -> str:
-    where = Location(file=fragment.shown_as)
-    try:
-        if fragment.path.stat().st_size > _FILE_LIMIT:
-            raise InputError(f"a fragment has at most {_FILE_LIMIT >> 20} MiB", where=where)
-        return fragment.path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            "not UTF-8 text",
-            where=Location(file=fragment.shown_as, line=line),
-            fix="save it as UTF-8",
-        ) from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=where) from error
+def at_install_time(name: str) -> bool:
+    """Return whether a ``%pre`` script writes what is included, on the machine."""
+    return name.startswith(_INSTALL_TIME) and posixpath.normpath(name).startswith(_INSTALL_TIME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from imagebuilder.kickstart.flatten import Line
+from imagebuilder.kickstart.lines import Line
 from imagebuilder.secrets import Vault, names_in
 
 

@@ -15,6 +15,7 @@ from imagebuilder.smoke.guest import PORT_NAME
 from imagebuilder.smoke.report import Accelerator
 
 QEMU = "qemu-system-x86_64"
+ARCH = "x86_64"  # of the machine, and of the images that it boots
 
 # Where the guest finds the image.  QEMU's user network has the guest at .15, and TFTP, DHCP
 # and a gateway at .2 (qemu(1), -netdev user); .100 is answered by our relay alone.

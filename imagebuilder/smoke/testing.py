@@ -17,7 +17,7 @@ from imagebuilder.smoke.accel import AccelChoice, choose, hung_verdict, remember
 from imagebuilder.smoke.boot import Boot, boot
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import runner_script, wanted
-from imagebuilder.smoke.machine import BOOT_PATHS, TCG_CPU_MODELS, BootPath, find_tools
+from imagebuilder.smoke.machine import ARCH, BOOT_PATHS, TCG_CPU_MODELS, BootPath, find_tools
 from imagebuilder.smoke.report import (
     CONSOLE_LOG,
     QEMU_LOG,
@@ -43,6 +43,7 @@ def smoke_test(
     observer: Observer = ignore,
     cancel: Cancel | None = None,
     cpu_baseline: str = "v1",
+    arch: str = ARCH,
 ) -> SmokeReport:
     """Boot an image as a machine of the fleet would, and look at the checks in it.
 
@@ -57,12 +58,19 @@ def smoke_test(
         observer: is told of the stages and checks.
         cancel: looked at several times a second.
         cpu_baseline: the x86-64 level that the image's programs need: v1, v2 or v3.
+        arch: the image's architecture.
 
     Raises:
         HostError: QEMU or its iPXE ROM is not installed.
-        InputError: a check cannot be asked (a NUL character), or the baseline is unknown.
+        InputError: a check cannot be asked (a NUL character), the baseline is unknown, or the
+            image is for another architecture than the machine.
         Interrupted: ``cancel`` was set; the last report stays as it was.
     """
+    if arch != ARCH:
+        raise InputError(
+            f"an image for {arch} cannot be tested: the machine that tests run in is {ARCH}",
+            fix="test it on a machine of its own, and publish it with --untested REASON",
+        )
     if cpu_baseline not in TCG_CPU_MODELS:
         raise InputError(
             f"unknown x86-64 level {cpu_baseline!r}",

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from pykickstart.version import versionMap
 
 from imagebuilder import distro
 from imagebuilder.errors import InputError, Location
+
+PAGE = (Path(__file__).parents[2] / "docs/distros.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", distro.names())
@@ -80,3 +85,23 @@ def test_what_its_packages_call_an_architecture() -> None:
     assert distro.find("debian-13").package_arch("x86_64") == "amd64"
     assert distro.find("debian-13").package_arch("aarch64") == "arm64"
     assert distro.find("rocky-9").package_arch("aarch64") == "aarch64"
+
+
+def test_the_page_tells_of_each_with_its_syntax_and_baseline() -> None:
+    rows = [row.split("|")[1:5] for row in PAGE.splitlines() if row.count("|") == 6]
+    told = {}
+    for ids, family, syntax, baseline in rows[2:]:  # after the head
+        names = re.findall(r"`([^`]+)`", ids)
+        if "…" in ids:
+            first, last = (int(name.rpartition("-")[2]) for name in names)
+            names = [f"fedora-{n}" for n in range(first, last + 1)]
+            syntaxes = [f"F{n}" for n in range(first, last + 1)]
+            assert syntax.split() == [syntaxes[0], "…", syntaxes[-1]]
+        else:
+            syntaxes = [syntax.strip()] * len(names)
+        for name, each in zip(names, syntaxes, strict=True):
+            told[name] = (family.strip(" `"), each, baseline.strip())
+    known = map(distro.find, distro.names())
+    assert told == {
+        each.id: (each.family, each.kickstart_version, each.cpu_baseline) for each in known
+    }

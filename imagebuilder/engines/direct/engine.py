@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,23 +16,33 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from imagebuilder import command, sandbox, tools
-from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
-from imagebuilder.engines.direct import fate, index, initrd, packages, rootfs
+from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units
+from imagebuilder.engines.direct import (
+    checking,
+    contents,
+    files,
+    image_sources,
+    index,
+    initrd,
+    inputs,
+    needs,
+    package_options,
+    packages,
+    preseed,
+    rootfs,
+)
 from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
-from imagebuilder.engines.direct.resolve import resolve, wanted
+from imagebuilder.engines.direct.resolve import resolve
 from imagebuilder.engines.direct.sources import find_sources
-from imagebuilder.errors import HostError, ImageBuilderError, InputError, Location, StepError
+from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.progress import Event
-from imagebuilder.secrets import names_in
+from imagebuilder.project import ResolvedRecipe
 
-ARCH = "amd64"
-_REVISION = "1"  # changed by hand whenever this engine would make something else of its inputs
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
 _TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
-_WITH_SECRETS = ("rootpw", "user", "sshpw")
 
 
 class DirectEngine:
@@ -40,59 +50,57 @@ class DirectEngine:
 
     def check(self, request: Request) -> tuple[str, ...]:
         """Refuse what cannot be honoured; see :class:`~imagebuilder.engines.base.Engine`."""
-        resolved = request.resolved
-        if resolved.distro.family != "debian":
-            raise InputError(
-                f"the direct engine makes no images of {resolved.distro.id}",
-                where=resolved.place("distro"),
-                fix="it makes Debian's; another engine may make these",
-            )
-        wanted(request.kickstart)
-        return fate.check(request.kickstart)
+        return checking.check(request)
 
     def steps(self, request: Request) -> tuple[StepSpec, ...]:
         """Return packages, configure, initrd and rootfs with their inputs."""
         resolved, kickstart = request.resolved, request.kickstart
         opened = self._index(request)
-        versions = resolve(opened, kickstart, request.reporter)
-        packages.check_names(versions, _where_packages(kickstart))
-        engine = Input.of("engine", f"direct {_REVISION}", "the direct engine")
+        found = resolve(opened, kickstart, request.reporter)
+        packages.check_names(found.versions, _where_packages(kickstart))
+        needs.check(kickstart, found.versions)
         return (
             StepSpec(
                 name=packages.STEP,
-                text=f"install {len(versions)} packages of {resolved.distro.id}",
-                inputs=(
-                    engine,
-                    Input.of("distro", resolved.distro.id),
-                    Input.of("sources", opened.sources.redacted(), "the package sources"),
-                    Input.of("wishes", json.dumps(wanted(kickstart)), "%packages"),
-                    *(
-                        Input.of("package", f"{name} {version}", f"package {name} {version}")
-                        for name, version in versions.items()
-                    ),
-                ),
+                text=f"install {len(found.versions)} packages of {resolved.distro.id}",
+                inputs=inputs.of_packages(request, opened.sources, found),
             ),
             StepSpec(
                 name="configure",
                 after=packages.STEP,
                 text="apply the kickstart's commands and scripts",
-                inputs=(engine, *_command_inputs(request), *_script_inputs(request)),
+                inputs=inputs.of_configure(request, opened.sources),
             ),
             StepSpec(
                 name=initrd.STEP,
                 after="configure",
                 text="make the initrd with dracut",
-                inputs=(engine,),
+                inputs=(inputs.ENGINE,),
             ),
             StepSpec(
                 name=rootfs.STEP,
                 after="configure",
                 text=f"make the squashfs with {resolved.recipe.image.compression}",
                 inputs=(
-                    engine,
+                    inputs.ENGINE,
                     Input.of("compression", " ".join(rootfs.arguments(resolved.recipe.image))),
                 ),
             ),
+        )
+
+    def packages(self, request: Request) -> Mapping[str, str]:
+        """Return what the packages come to; see :class:`~imagebuilder.engines.IndexedEngine`."""
+        return resolve(self._index(request), request.kickstart, request.reporter).versions
+
+    def check_needs(self, request: Request, packages: Mapping[str, str]) -> None:
+        """Refuse commands that need others; see :class:`~imagebuilder.engines.IndexedEngine`."""
+        needs.check(request.kickstart, packages)
+
+    def units(self, request: Request, packages: Iterable[str]) -> Units:
+        """Return the units of packages; see :class:`~imagebuilder.engines.IndexedEngine`."""
+        opened = self._index(replace(request, refresh=False))
+        return contents.units_of(
+            opened, _arch(request.resolved), packages, request.reporter, offline=request.offline
         )
 
     def has(self, request: Request, step: str, step_id: str) -> bool:
@@ -143,7 +151,12 @@ class DirectEngine:
     def _index(self, request: Request) -> index.Index:
         sources = find_sources(request.resolved, request.kickstart)
         return index.open_index(
-            request.cache_dir, sources, ARCH, request.reporter, refresh=request.refresh
+            request.cache_dir,
+            sources,
+            _arch(request.resolved),
+            request.reporter,
+            refresh=request.refresh,
+            offline=request.offline,
         )
 
     def _job(
@@ -152,20 +165,32 @@ class DirectEngine:
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
-        versions = resolve(opened, kickstart, request.reporter)
+        found = resolve(opened, kickstart, request.reporter)
         asked = os.environ.get("SOURCE_DATE_EPOCH", "")
         epoch = int(asked) if asked.isdigit() else opened.epoch() or int(time.time())
+        answers = preseed.answers(resolved)
+        copies = (copy for _, _, each in files.find(resolved) for copy in each)
+        vault = request.vault
         return Job(
             name=resolved.name,
-            kickstart=kickstart.to_dict(reveal(kickstart.lines, request.vault)),
-            secrets=request.vault.values(),
+            kickstart=kickstart.to_dict(reveal(kickstart.lines, vault)),
+            preseed=preseed.selections(answers, vault),
+            files=tuple(each.revealed(vault) for each in copies),
+            secrets=(*vault.values(), *preseed.passwords(answers)),
             suite=resolved.distro.suite,
-            arch=ARCH,
-            packages=wanted(kickstart),
-            package_count=len(versions),
+            arch=_arch(resolved),
+            packages=found.asked,
+            package_count=len(found.versions),
             recommends=kickstart.weak_dependencies,
             sources=opened.sources.text,
-            proxies=host_proxies() if facts is None else (),
+            preferences=opened.preferences,
+            apt_options=(
+                *(host_proxies() if facts is None else ()),
+                *opened.sources.settings(),
+                *package_options.apt_options(kickstart),
+            ),
+            dpkg_options=package_options.dpkg_options(kickstart),
+            kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
             lists=opened.lists,
             epoch=facts.epoch if facts else epoch,
             layer=layer,
@@ -174,7 +199,12 @@ class DirectEngine:
             into=into,
             project=resolved.project.root,
             image=resolved.recipe.image,
+            missing=found.missing,
         )
+
+
+def _arch(resolved: ResolvedRecipe) -> str:
+    return resolved.distro.package_arch(resolved.recipe.arch)
 
 
 @contextmanager
@@ -208,28 +238,6 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
     """Return the last %packages section: the place to mend a choice of packages."""
     sections = [each.where for each in kickstart.sections if each.name == "%packages"]
     return sections[-1] if sections else None
-
-
-def _command_inputs(request: Request) -> tuple[Input, ...]:
-    found: list[Input] = []
-    for each in request.kickstart.commands:
-        if each.name not in fate.HONOURED or each.name in ("url", "repo", "bootloader"):
-            continue
-        text, label = each.text.strip(), f"{each.name} of {each.where}"
-        if each.name in _WITH_SECRETS and not names_in(text):
-            found.append(Input.of_secret(each.name, text, label))
-        else:
-            found += Input.of_text(each.name, text, label, request.vault, each.where)
-    return tuple(found)
-
-
-def _script_inputs(request: Request) -> tuple[Input, ...]:
-    found: list[Input] = []
-    for each in request.kickstart.scripts:
-        said = [each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]
-        label = f"%{each.kind} of {each.where}"
-        found += Input.of_text(f"%{each.kind}", json.dumps(said), label, request.vault, each.where)
-    return tuple(found)
 
 
 def _layer(cache_dir: Path, step_id: str) -> Path:

@@ -1,218 +1,102 @@
 """What becomes of each kickstart command, option and section in the ``direct`` engine.
 
-Every command is honoured, without effect on a live image, or refused: nothing is dropped in
-silence.  These tables are the one place that says so.
+Each is honoured, without effect on a live image, or refused with a reason: nothing is dropped
+in silence.  The tables are :mod:`.fate_commands` and :mod:`.fate_sections`; the page
+``docs/kickstarts.md`` is made from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
+from imagebuilder.engines.direct.fate_commands import COMMANDS
+from imagebuilder.engines.direct.fate_kinds import Fate
+from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
 from imagebuilder.errors import InputError, Location, joined
-from imagebuilder.kickstart import Command, Kickstart
+from imagebuilder.kickstart import Command, Kickstart, Section
 
-# Commands that are applied, with the options of each that are.
-HONOURED: dict[str, frozenset[str]] = {
-    "bootloader": frozenset({"--append"}),
-    "firewall": frozenset(
-        {
-            "--enabled",
-            "--enable",
-            "--disabled",
-            "--disable",
-            "--port",
-            "--service",
-            "--trust",
-            "--ssh",
-            "--http",
-            "--smtp",
-            "--ftp",
-        }
-    ),
-    "group": frozenset({"--name", "--gid"}),
-    "keyboard": frozenset({"--vckeymap", "--xlayouts"}),
-    "lang": frozenset({"--addsupport"}),
-    "network": frozenset(
-        {
-            "--bootproto",
-            "--device",
-            "--gateway",
-            "--hostname",
-            "--ip",
-            "--ipv6",
-            "--ipv6gateway",
-            "--mtu",
-            "--nameserver",
-            "--netmask",
-            "--noipv4",
-            "--noipv6",
-        }
-    ),
-    "repo": frozenset({"--name", "--baseurl"}),
-    "rootpw": frozenset({"--iscrypted", "--plaintext", "--lock", "--allow-ssh"}),
-    "services": frozenset({"--enabled", "--disabled"}),
-    "sshkey": frozenset({"--username"}),
-    "timesource": frozenset({"--ntp-server", "--ntp-pool", "--ntp-disable", "--nts"}),
-    "timezone": frozenset({"--utc", "--isUtc"}),
-    "url": frozenset({"--url"}),
-    "user": frozenset(
-        {
-            "--name",
-            "--groups",
-            "--homedir",
-            "--password",
-            "--iscrypted",
-            "--plaintext",
-            "--lock",
-            "--shell",
-            "--uid",
-            "--gid",
-            "--gecos",
-        }
-    ),
-}
+_UNKNOWN = Fate(
+    "refused",
+    "it is not known to this engine",
+    "say it in a %post section, or use another engine",
+)
 
-# Options that change nothing on a live image, whatever command has them.
-OPTIONS_WITHOUT_EFFECT: dict[str, dict[str, str]] = {
-    "bootloader": dict.fromkeys(
-        ("--location", "--timeout", "--boot-drive", "--driveorder", "--nombr", "--default"),
-        "a live image is loaded by PXE and has no boot loader of its own",
-    ),
-    "network": {
-        "--onboot": "each connection is started at boot",
-        "--activate": "the network of the build is that of the host",
-    },
-    "timezone": {},
-}
 
-_NO_DISK = "a live image has no disk"
-_NO_INSTALLER = "no installer runs"
-_NO_END = "nothing is restarted when a build ends"
-
-# Commands that change nothing on a live image, with the reason.
-WITHOUT_EFFECT: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "autopart",
-            "btrfs",
-            "clearpart",
-            "ignoredisk",
-            "logvol",
-            "part",
-            "partition",
-            "raid",
-            "reqpart",
-            "volgroup",
-            "zerombr",
-        ),
-        _NO_DISK,
-    ),
-    **dict.fromkeys(
-        (
-            "cmdline",
-            "eula",
-            "graphical",
-            "logging",
-            "rescue",
-            "text",
-            "unsupported_hardware",
-            "vnc",
-        ),
-        _NO_INSTALLER,
-    ),
-    **dict.fromkeys(("halt", "poweroff", "reboot", "shutdown"), _NO_END),
-    "firstboot": "the image has no first-boot assistant",
-    "skipx": "nothing configures X",
-}
-
-# Commands without effect only in one of their forms; in the others they are refused.
-WITHOUT_EFFECT_WITH: dict[str, dict[str, str]] = {
-    "selinux": {"--disabled": "Debian enables SELinux only when told to on the command line"},
-    "firstboot": {
-        "--disable": WITHOUT_EFFECT["firstboot"],
-        "--disabled": WITHOUT_EFFECT["firstboot"],
-    },
-}
-
-# Sections that are honoured, with the options of each that are.
-SECTIONS: dict[str, frozenset[str]] = {
-    "%packages": frozenset({"--exclude-weakdeps", "--excludeWeakdeps", "--ignoremissing"}),
-    "%post": frozenset({"--nochroot", "--interpreter", "--erroronfail", "--log", "--logfile"}),
-}
-
-_SECTION_FIX = {
-    "%pre": "what it would compute becomes a template and params, or a %post section",
-    "%addon": "what an Anaconda add-on does goes into a %post section",
-    "%anaconda": "no installer runs: remove the section",
-}
+def is_honoured(name: str) -> bool:
+    """Return whether a command is applied, and so is an input of what is made."""
+    row = COMMANDS.get(name)
+    return row is not None and row.fate.kind == "honoured"
 
 
 def check(kickstart: Kickstart) -> tuple[str, ...]:
-    """Return a note for each command that has no effect on a live image.
+    """Return a note for everything that has no effect on a live image.
 
     Raises:
-        InputError: with the file and line of everything that is not honoured.
+        InputError: with the file and line of everything that is not honoured, and the reason.
     """
     notes: list[str] = []
     refused: list[InputError] = []
-    for command in kickstart.commands:
-        why_not = _without_effect(command)
-        if why_not:
-            notes.append(f"{command.where}: {command.name} has no effect: {why_not}")
-        elif command.name not in HONOURED:
+    for what, fate, where in _said(kickstart):
+        if fate.kind == "without effect":
+            notes.append(f"{where}: {what} has no effect: {fate.text}")
+        elif fate.kind == "refused":
             refused.append(
-                _refusal(
-                    f"command {command.name!r}",
-                    command.where,
-                    "say it in a %post section, or use another engine",
+                InputError(
+                    f"the direct engine does not honour {what}: {fate.text}",
+                    where=where,
+                    fix=fate.fix,
                 )
             )
-        else:
-            _check_options(command, notes, refused)
-    for section in kickstart.sections:
-        honoured = SECTIONS.get(section.name)
-        if honoured is None:
-            fix = _SECTION_FIX.get(section.name, "remove the section, or use another engine")
-            refused.append(_refusal(f"section {section.name}", section.where, fix))
-            continue
-        refused += [
-            _refusal(f"{section.name} {option}", section.where, "remove the option")
-            for option in section.options
-            if option not in honoured
-        ]
-    refused += [
-        _refusal(
-            f"package group {wish.name}",
-            wish.where,
-            "name its packages; a Debian task's are those that depend on task-NAME",
-        )
-        for wish in kickstart.packages
-        if wish.is_group
-    ]
     if refused:
         raise joined(refused)
     return tuple(notes)
 
 
-def _without_effect(command: Command) -> str:
-    forms = WITHOUT_EFFECT_WITH.get(command.name)
-    if forms is None:
-        return WITHOUT_EFFECT.get(command.name, "")
-    return next((forms[option] for option in command.options if option in forms), "")
+def _said(kickstart: Kickstart) -> Iterator[tuple[str, Fate, Location]]:
+    """Return what the kickstart says that is not plainly honoured, with its fate."""
+    for command in kickstart.commands:
+        yield from _of_command(command)
+    for section in kickstart.sections:
+        yield from _of_section(section)
 
 
-def _check_options(command: Command, notes: list[str], refused: list[InputError]) -> None:
-    idle = OPTIONS_WITHOUT_EFFECT.get(command.name, {})
+def _of_command(command: Command) -> Iterator[tuple[str, Fate, Location]]:
+    row = COMMANDS.get(command.name)
+    if row is None:
+        yield f"command {command.name!r}", _UNKNOWN, command.where
+        return
+    if row.fate.kind != "honoured":
+        what = command.name if row.fate.kind == "without effect" else f"command {command.name!r}"
+        yield what, row.fate, command.where
+        return
     for option in command.options:
-        if option in idle:
-            notes.append(f"{command.where}: {command.name} {option} has no effect: {idle[option]}")
-        elif option not in HONOURED[command.name]:
-            refused.append(
-                _refusal(
-                    f"{command.name} {option}",
-                    command.where,
-                    f"honoured are: {', '.join(sorted(HONOURED[command.name]))}",
-                )
-            )
+        fate = option_fate(option, row.options)
+        if fate.kind != "honoured":
+            yield f"{command.name} {option}", fate, command.where
 
 
-def _refusal(what: str, where: Location, fix: str) -> InputError:
-    return InputError(f"the direct engine does not honour {what}", where=where, fix=fix)
+def _of_section(section: Section) -> Iterator[tuple[str, Fate, Location]]:
+    if section.name == "%addon":
+        name = section.words[1] if len(section.words) > 1 else ""
+        yield f"%addon {name}".strip(), ADDONS.get(name, ANY_ADDON), section.where
+        return
+    row = SECTIONS.get(section.name)
+    if row is None:
+        yield f"section {section.name}", _UNKNOWN, section.where
+        return
+    if row.fate.kind != "honoured":
+        yield f"section {section.name}", row.fate, section.where
+        return
+    for option in section.options:
+        fate = option_fate(option, row.options)
+        if fate.kind != "honoured":
+            yield f"{section.name} {option}", fate, section.where
+
+
+def option_fate(option: str, options: Mapping[str, Fate]) -> Fate:
+    """Return the fate of an option, which may be cut short as pykickstart allows."""
+    found = options.get(option)
+    if found is not None:
+        return found
+    meant = {fate for name, fate in options.items() if name.startswith(option)}
+    return meant.pop() if len(meant) == 1 else _UNKNOWN

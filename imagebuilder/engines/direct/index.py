@@ -8,10 +8,11 @@ needs no network.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagebuilder import command
 from imagebuilder.engines.base import digest_of
 from imagebuilder.engines.direct.host_apt import host_proxies
+from imagebuilder.engines.direct.pins import Target, preferences, read_targets
 from imagebuilder.engines.direct.sources import Sources
-from imagebuilder.errors import StepError
+from imagebuilder.errors import HostError, StepError
 from imagebuilder.progress import Reporter
 
 MAX_AGE = 24 * 3600.0  # seconds
+PREFERENCES = "preferences"  # in the folder: what --includepkgs and --excludepkgs come to
+
+# What apt says of a signature whose key it has not: with gpgv, and with sqv (apt from 3.0 on).
+_NO_KEY = re.compile(r"NO_PUBKEY|Missing key [0-9A-F]+")
 
 
 class _State(BaseModel):
@@ -36,6 +42,7 @@ class _State(BaseModel):
 
     checked: float
     digest: str
+    required: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +52,28 @@ class Index:
     Attributes:
         folder: where it is.
         digest: follows from the signed release files of all sources.
+        required: the packages of priority ``required``, sorted: every Debian has them (Debian
+            Policy 2.5), whether it names them or not.
         sources: where its packages come from.
     """
 
     folder: Path
     digest: str
+    required: tuple[str, ...]
     sources: Sources
 
     @property
     def lists(self) -> Path:
         """The folder with apt's package lists."""
         return self.folder / "lists"
+
+    @property
+    def preferences(self) -> str:
+        """The text of apt's preferences, or ""."""
+        try:
+            return (self.folder / PREFERENCES).read_text()
+        except FileNotFoundError:
+            return ""
 
     def epoch(self) -> int:
         """Return when the newest of its release files was made, in seconds since the epoch."""
@@ -77,19 +95,37 @@ def _seconds(date: str) -> int:
 
 
 def open_index(
-    cache_dir: Path, sources: Sources, arch: str, reporter: Reporter, *, refresh: bool
+    cache_dir: Path,
+    sources: Sources,
+    arch: str,
+    reporter: Reporter,
+    *,
+    refresh: bool,
+    offline: bool = False,
 ) -> Index:
     """Return the index of some sources, looking at the mirrors if that was long ago.
 
+    Args:
+        cache_dir: where results that images share are kept.
+        sources: where packages come from.
+        arch: the packages' architecture.
+        reporter: where progress goes, with the request to stop.
+        refresh: look at the mirrors now.
+        offline: never look at them.
+
     Raises:
-        StepError: there is none yet, and the mirrors cannot be reached.
+        StepError: there is none yet, and the mirrors cannot be reached or must not be.
     """
-    folder = cache_dir / "apt" / digest_of(sources.text + arch)[:16]
+    said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
+    folder = cache_dir / "apt" / digest_of(said)[:16]
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock", timeout=600):
         state = _read_state(folder)
-        if state and not refresh and 0 <= time.time() - state.checked < MAX_AGE:
-            return Index(folder=folder, digest=state.digest, sources=sources)
+        fresh = state and not refresh and 0 <= time.time() - state.checked < MAX_AGE
+        if state and (fresh or offline):
+            return _index(folder, state, sources)
+        if offline:
+            raise StepError("there is no package index in the cache, and none may be fetched")
         try:
             with reporter.step("index", f"looking at the package mirrors ({sources.origin})"):
                 state = _update(folder, sources, arch, reporter)
@@ -101,7 +137,11 @@ def open_index(
                 "the mirrors could not be reached; going on with the index of "
                 f"{time.strftime('%F %R', time.gmtime(state.checked))} UTC ({error.what})",
             )
-    return Index(folder=folder, digest=state.digest, sources=sources)
+    return _index(folder, state, sources)
+
+
+def _index(folder: Path, state: _State, sources: Sources) -> Index:
+    return Index(folder=folder, digest=state.digest, required=state.required, sources=sources)
 
 
 def _read_state(folder: Path) -> _State | None:
@@ -115,22 +155,70 @@ def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> _S
     _configure(folder, sources, arch)
     log = folder / "update.log"
     log.unlink(missing_ok=True)
-    command.run(
-        ["apt-get", "update", "--error-on=any"],
-        timeout=600,
-        cancel=reporter.cancel,
-        env=environment(folder),
-        log=log,
-        what="fetching the package index",
-        fix="see that the mirrors can be reached and their keys are known: the sources are in "
-        f"{folder / 'sources.list'}",
-    )
+    try:
+        command.run(
+            ["apt-get", "update", "--error-on=any"],
+            timeout=600,
+            cancel=reporter.cancel,
+            env=environment(folder),
+            log=log,
+            what="fetching the package index",
+            fix=f"see that the mirrors can be reached and have the release: the sources are in "
+            f"{folder / 'sources.list'}, from {sources.origin}",
+        )
+    except StepError as error:
+        if _NO_KEY.search(log.read_text(errors="replace")):
+            raise HostError(
+                f"this host does not know the key that signs the packages of {sources.origin}",
+                excerpt=error.excerpt,
+                log=log,
+                fix="install the keys of newer releases: sudo apt-get update && sudo apt-get "
+                "install debian-archive-keyring; for other repositories name a key: "
+                "deb [signed-by=/FILE] URL SUITE COMPONENT",
+            ) from error
+        raise
     summed = hashlib.sha256()
     for path in sorted((folder / "lists").glob("*Release")):
         summed.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    state = _State(checked=time.time(), digest=summed.hexdigest()[:32])
+    _write_pins(folder, sources, reporter)
+    required = tuple(sorted(set(_required(folder / "lists"))))
+    state = _State(checked=time.time(), digest=summed.hexdigest()[:32], required=required)
     write(folder / "index.json", state.model_dump_json())
     return state
+
+
+def _write_pins(folder: Path, sources: Sources, reporter: Reporter) -> None:
+    if not any(each.include or each.exclude for each in sources.repositories):
+        (folder / PREFERENCES).unlink(missing_ok=True)
+        return
+    text = preferences(sources.repositories, targets(folder, reporter))
+    write(folder / PREFERENCES, text)
+
+
+def targets(folder: Path, reporter: Reporter) -> list[Target]:
+    """Return what apt says of the indices in the folder of an index."""
+    result = command.run(
+        ["apt-get", "indextargets"],
+        timeout=60,
+        cancel=reporter.cancel,
+        env=environment(folder),
+        keep=1 << 16,
+        what="asking apt for its indices",
+    )
+    return read_targets(result.stdout)
+
+
+def _required(lists: Path) -> Iterator[str]:
+    """Find the packages of priority ``required`` in apt's lists (deb822(5))."""
+    for path in lists.glob("*_Packages"):
+        if not path.stat().st_size:
+            continue  # which cannot be mapped
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            for found in re.finditer(rb"^Priority: required$", text, re.MULTILINE):
+                begin = text.rfind(b"\n\n", 0, found.start()) + 1
+                name = re.compile(rb"^Package: (\S+)$", re.MULTILINE).search(text, begin)
+                if name:
+                    yield name[1].decode()
 
 
 def _configure(folder: Path, sources: Sources, arch: str) -> None:
@@ -147,6 +235,7 @@ def _configure(folder: Path, sources: Sources, arch: str) -> None:
         f'Dir::Etc::sourcelist "{folder}/sources.list";',
         f'Dir::Etc::sourceparts "{folder}/empty";',
         f'Dir::Etc::parts "{folder}/empty";',
+        f'Dir::Etc::preferences "{folder / PREFERENCES}";',
         f'Dir::Etc::preferencesparts "{folder}/empty";',
         'Dir::Etc::trusted "/etc/apt/trusted.gpg";',
         'Dir::Etc::trustedparts "/etc/apt/trusted.gpg.d/";',
@@ -165,6 +254,7 @@ def _configure(folder: Path, sources: Sources, arch: str) -> None:
         f'APT::Architectures {{ "{arch}"; }};',
         'APT::Sandbox::User "root";',
         *host_proxies(),
+        *sources.settings(),
     ]
     write(folder / "apt.conf", "".join(f"{line}\n" for line in lines))
 

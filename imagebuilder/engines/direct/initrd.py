@@ -16,7 +16,7 @@ STEP = "initrd"
 _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
 
 # Modules of dracut, where the image has them.  Without network-legacy dracut 059 picks
-# systemd-networkd, which never fetches root=live:http…; newer ones have no network-legacy.
+# systemd-networkd, which never fetches root=live:http….  106 (Debian 13) still has it.
 _ADD = ("livenet", "dmsquash-live", "network-legacy")
 _OMIT = ("nfs", "systemd-networkd")
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from imagebuilder.engines.direct.files import Copy
+from imagebuilder.engines.direct.image_sources import Kept
 from imagebuilder.recipe import ImageOptions
 
 
@@ -23,6 +25,8 @@ class Job(_Message):
     Attributes:
         name: the recipe's name.
         kickstart: what ``Kickstart.to_dict`` gave, with the values of secrets in it.
+        preseed: what debconf-set-selections reads, with passwords in it.
+        files: what is copied into the image.
         secrets: these values, to be masked in logs and messages.
         suite: the archive's name for the release.
         arch: the archive's name for the architecture.
@@ -30,7 +34,11 @@ class Job(_Message):
         package_count: how many packages that comes to.
         recommends: whether recommended packages come along.
         sources: the text of the sources.list.
-        proxies: lines of an apt.conf.
+        preferences: the text of apt's preferences.
+        apt_options: lines of an apt.conf: proxies, certificates, time limits.
+        dpkg_options: lines of a dpkg.cfg: what packages do not bring.
+        kept: what the image's own apt is to know.
+        missing: lines of %packages that nobody knows.
         lists: the folder with the package index.
         epoch: seconds since the epoch that no file is newer than.
         layer: where the package layer is, or is to be.
@@ -43,6 +51,8 @@ class Job(_Message):
 
     name: str
     kickstart: dict[str, Any]
+    preseed: str = ""
+    files: tuple[Copy, ...] = ()
     secrets: tuple[str, ...] = ()
     suite: str
     arch: str
@@ -50,7 +60,11 @@ class Job(_Message):
     package_count: int
     recommends: bool
     sources: str
-    proxies: tuple[str, ...]
+    preferences: str = ""
+    apt_options: tuple[str, ...] = ()
+    dpkg_options: tuple[str, ...] = ()
+    kept: Kept = Field(default_factory=Kept)
+    missing: tuple[str, ...] = ()
     lists: Path
     epoch: int
     layer: Path

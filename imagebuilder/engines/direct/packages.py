@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imagebuilder import command
@@ -38,8 +38,15 @@ done
 """
 
 
-def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
+def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) -> None:
     """Fill a folder with the packages of a job.
+
+    Args:
+        job: what to install.
+        into: the folder.
+        private: a folder in memory, for what must not lie on a disk.
+        log: gets what mmdebstrap says.
+        reporter: told of each package.
 
     Raises:
         StepError: mmdebstrap failed.
@@ -50,6 +57,7 @@ def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
         # The index is there already, and the very one that the plan was made from.
         "--skip=update,cleanup/apt",
         f'--setup-hook=mkdir -p "$1/var/lib/apt/lists" && cp -R {lists}/. "$1/var/lib/apt/lists/"',
+        *_told_before(job, private),
         f"--essential-hook={_DIVERT.format(paths=paths)}",
         f"--customize-hook={_RESTORE.format(paths=paths)}",
         # Syncing each file to disk is for systems that may lose power, not for a build.
@@ -60,7 +68,8 @@ def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
         # folders would depend on where the tree is.
         '--aptopt=APT::Sandbox::User "root"',
         f'--aptopt=Apt::Install-Recommends "{"true" if job.recommends else "false"}"',
-        *(f"--aptopt={line.rstrip(';')}" for line in job.proxies),
+        *(f"--aptopt={line.rstrip(';')}" for line in job.apt_options),
+        *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
     counter = _Counter(reporter, 2 * job.package_count)
     command.run(
@@ -95,6 +104,24 @@ def install(job: Job, into: Path, log: Path, reporter: Reporter) -> None:
     clamp_times(into, job.epoch)
 
 
+def _told_before(job: Job, private: Path) -> Iterator[str]:
+    """Return the options that give apt its preferences, and debconf its answers."""
+    if job.preferences:
+        file = private / "preferences"
+        file.write_text(job.preferences)
+        quoted = shlex.quote(str(file))
+        yield f'--setup-hook=cp {quoted} "$1{_PREFERENCES}"'
+        yield f'--customize-hook=rm "$1{_PREFERENCES}"'
+    if job.preseed:
+        file = private / "selections"
+        file.touch(mode=0o600)
+        file.write_text(job.preseed)
+        quoted = shlex.quote(str(file))
+        # debconf is there with the essential packages, and all others ask after them.
+        yield f'--essential-hook=chroot "$1" debconf-set-selections <{quoted}'
+
+
+_PREFERENCES = "/etc/apt/preferences.d/build"
 _KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
@@ -169,6 +196,16 @@ _NEEDED = (
 )
 
 
+def lacking(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what some packages lack to boot over the network: what it is, and its package."""
+    there = list(names)
+    return [
+        (what, package)
+        for what, _, package, pattern in _NEEDED
+        if not any(re.fullmatch(pattern, name) for name in there)
+    ]
+
+
 def check_names(names: Iterable[str], where: Location | None) -> None:
     """Refuse a choice of packages that could not boot over the network, before all work.
 
@@ -179,12 +216,7 @@ def check_names(names: Iterable[str], where: Location | None) -> None:
     Raises:
         InputError: naming the packages that are missing.
     """
-    there = list(names)
-    missing = [
-        (what, package)
-        for what, _, package, pattern in _NEEDED
-        if not any(re.fullmatch(pattern, name) for name in there)
-    ]
+    missing = lacking(names)
     if missing:
         raise InputError(_cannot_boot(missing), where=where, fix=_add(missing))
 

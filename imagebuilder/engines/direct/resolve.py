@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagebuilder import command
 from imagebuilder.engines.base import digest_of
+from imagebuilder.engines.direct import groups
+from imagebuilder.engines.direct.available import Available, available
 from imagebuilder.engines.direct.index import Index, environment, write
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.kickstart import Kickstart, PackageWish
+from imagebuilder.memo import Memo
 from imagebuilder.progress import Reporter
 
 _LINES = 1 << 20  # more than an archive has packages
-_NAME = re.compile(r"^[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
+_REMEMBERED = 64  # answers: recipes that are planned together share most of their wishes
 _UNKNOWN = re.compile(
     r"^E: (?:Unable to locate package (?P<a>\S+)"
     r"|Package '(?P<b>[^']+)' has no installation candidate"
@@ -26,66 +31,168 @@ _UNKNOWN = re.compile(
 )
 
 
-class _Resolution(BaseModel):
-    """``resolved/DIGEST.json``: what a wish comes to."""
+class _Stored(BaseModel):
+    """``resolved/DIGEST.json``: what a wish came to, in one state of the index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: str
+    asked: tuple[str, ...]
     versions: dict[str, str]
+    missing: tuple[str, ...]
 
 
-def wanted(kickstart: Kickstart) -> tuple[str, ...]:
-    """Return what apt is asked to install: names in order; ``NAME-`` for what must stay out.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resolution:
+    """What the ``%packages`` of a kickstart come to; one object for the same wish.
+
+    Attributes:
+        asked: what apt is asked to install: names in order; ``NAME-`` for what must stay out.
+        versions: all packages that this comes to, with versions.
+        missing: lines of ``%packages`` that were passed over, since nobody knows them.
+    """
+
+    asked: tuple[str, ...]
+    versions: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+_answers: Memo[Resolution] = Memo(_REMEMBERED)
+
+
+def check(kickstart: Kickstart) -> None:
+    """Look at the lines of ``%packages`` as they stand.
 
     Raises:
-        InputError: a line of ``%packages`` is not the name of a package.
+        InputError: a line is not the name of a package, a group or a pattern.
     """
-    names: dict[str, None] = {}
-    problems: list[InputError] = []
-    for wish in kickstart.packages:
-        if not _NAME.match(wish.name):
-            problems.append(
-                InputError(
-                    f"{wish.name!r} is not the name of a package",
-                    where=wish.where,
-                    fix="write one name, name:arch or name=version on each line",
-                )
-            )
-            continue
-        # The later line holds: a child can take out what its parent put in, and back in again.
-        if wish.excluded:
-            names.pop(wish.name, None)
-            names[f"{wish.name}-"] = None
-        else:
-            names.pop(f"{wish.name}-", None)
-            names[wish.name] = None
+    problems = [each for each in map(groups.problem, kickstart.packages) if each]
     if problems:
         raise joined(problems)
-    return tuple(names)
 
 
-def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> dict[str, str]:
-    """Return the packages, with versions, that the ``%packages`` of a kickstart come to.
+def wanted(
+    kickstart: Kickstart, known: Available | None = None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what apt is asked to install, and the lines that are passed over.
+
+    Args:
+        kickstart: whose ``%packages``.
+        known: what the index has; needed for groups, patterns and ``--ignoremissing``.
 
     Raises:
-        InputError: a package is unknown, or they cannot be installed together.
+        InputError: a group or pattern stands for nothing.
     """
-    names = wanted(kickstart)
-    wish = json.dumps([names, kickstart.weak_dependencies, kickstart.ignore_missing])
-    path = index.folder / "resolved" / f"{digest_of(wish)}.json"
+    asked: dict[str, str] = {_bare(name): name for name in _default(kickstart, known)}
+    missing: dict[str, None] = {}
+    problems: list[InputError] = []
+    for wish in kickstart.packages:
+        try:
+            names = _expanded(wish, known)
+        except InputError as error:
+            if not kickstart.ignore_missing and (wish.is_group or not wish.excluded):
+                problems.append(error)
+            missing[wish.name] = None
+            continue
+        if known and kickstart.ignore_missing and not known.has(re.split("[:=]", names[0])[0]):
+            missing[wish.name] = None
+            continue
+        # The later line holds: a child can take out what its parent put in, and back in again.
+        for name in names:
+            asked.pop(_bare(name), None)
+            if not wish.excluded:
+                asked[_bare(name)] = name
+            elif not wish.is_group:  # a group's packages may still come as others need them
+                asked[_bare(name)] = f"{_bare(name)}-"
+    if problems:
+        raise joined(problems)
+    return tuple(asked.values()), tuple(missing)
+
+
+def _expanded(wish: PackageWish, known: Available | None) -> Sequence[str]:
+    if known and (wish.is_group or groups.is_pattern(wish.name)):
+        return groups.expand(wish, known)
+    return (wish.name,)
+
+
+def _default(kickstart: Kickstart, known: Available | None) -> Sequence[str]:
+    if known is None or not _asks_for_default(kickstart):
+        return ()
+    return [
+        name for group in groups.DEFAULT for name in groups.members(groups.Group(name=group), known)
+    ]
+
+
+def _asks_for_default(kickstart: Kickstart) -> bool:
+    return any(
+        each.name == "%packages" and "--default" in each.options for each in kickstart.sections
+    )
+
+
+def _needs_index(kickstart: Kickstart) -> bool:
+    return (
+        kickstart.ignore_missing
+        or _asks_for_default(kickstart)
+        or any(each.is_group or groups.is_pattern(each.name) for each in kickstart.packages)
+    )
+
+
+def _bare(name: str) -> str:
+    """Return a name without the version that may follow it."""
+    return name.partition("=")[0]
+
+
+def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolution:
+    """Return the packages that the ``%packages`` of a kickstart come to.
+
+    Raises:
+        InputError: a package or group is unknown, or they cannot be installed together.
+    """
+    question = json.dumps(
+        [
+            index.required,
+            [(each.name, each.excluded) for each in kickstart.packages],
+            kickstart.weak_dependencies,
+            kickstart.ignore_missing,
+            _asks_for_default(kickstart),
+        ]
+    )
+    path = index.folder / "resolved" / f"{digest_of(question)}.json"
+    key = (str(path), index.digest)
+    return (
+        _answers.get(key)
+        or _stored(path, index, key)
+        or _answers.put(key, _asked(index, kickstart, path, reporter))
+    )
+
+
+def _stored(path: Path, index: Index, key: tuple[str, str]) -> Resolution | None:
     try:
-        known = _Resolution.model_validate_json(path.read_bytes())
-        if known.index == index.digest:
-            return known.versions
+        stored = _Stored.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
-        pass
-    if kickstart.ignore_missing:
-        names = _known(index, names, reporter)
-    versions = _simulate(index, names, kickstart, reporter)
+        return None
+    return _answers.put(key, _resolution(stored)) if stored.index == index.digest else None
+
+
+def _resolution(stored: _Stored) -> Resolution:
+    return Resolution(asked=stored.asked, versions=stored.versions, missing=stored.missing)
+
+
+def _asked(index: Index, kickstart: Kickstart, path: Path, reporter: Reporter) -> Resolution:
+    check(kickstart)
+    known = available(index, reporter) if _needs_index(kickstart) else None
+    asked, missing = wanted(kickstart, known)
+    for name in missing:
+        reporter.note("index", f"package {name} is missing and passed over")
+    stored = _Stored(
+        index=index.digest,
+        asked=asked,
+        versions=_simulate(index, asked, kickstart, reporter),
+        missing=missing,
+    )
     path.parent.mkdir(exist_ok=True)
-    write(path, _Resolution(index=index.digest, versions=versions).model_dump_json())
-    return versions
+    write(path, stored.model_dump_json())
+    return _resolution(stored)
 
 
 def _simulate(
@@ -101,6 +208,7 @@ def _simulate(
             "install",
             "?essential",
             "apt",
+            *index.required,  # mmdebstrap installs them in any case
             *names,
         ],
         timeout=300,
@@ -138,21 +246,6 @@ def _missing(stderr: str) -> list[str]:
     # Of one with a dot apt also says that no pattern of that name was found.
     names = [next(name for name in each.groups() if name) for each in found if each]
     return list(dict.fromkeys(names))
-
-
-def _known(index: Index, names: Sequence[str], reporter: Reporter) -> tuple[str, ...]:
-    result = command.run(
-        ["apt-cache", "pkgnames"],
-        timeout=120,
-        cancel=reporter.cancel,
-        env=environment(index.folder),
-        keep=_LINES,
-    )
-    there = set(result.stdout.split())
-    kept = tuple(name for name in names if re.split(r"[:=]", name.rstrip("-"))[0] in there)
-    for name in set(names) - set(kept):
-        reporter.note("index", f"package {name} is missing and passed over (--ignoremissing)")
-    return kept
 
 
 def _where(wishes: Sequence[PackageWish], name: str) -> Location | None:

@@ -8,14 +8,20 @@ put in place of the other's, so that a site's mirror, proxy and keys just work.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from imagebuilder.command import redact
-from imagebuilder.engines.direct.host_apt import APT, ONE_LINE, host_sources
+from imagebuilder.engines.direct.host_apt import APT, host_sources
+from imagebuilder.engines.direct.repository import File, Repository, host_file, read
 from imagebuilder.errors import HostError, InputError, Location
-from imagebuilder.kickstart import Kickstart
+from imagebuilder.kickstart import Command, Kickstart
 from imagebuilder.project import ResolvedRecipe
+
+_PATTERN = re.compile(r"^[a-z0-9*?][a-z0-9+.*?\[\]!-]*$")
+_PROXY = re.compile(r"^([a-z][a-z0-9+.-]*://[^\s\"\\]+|DIRECT)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +31,14 @@ class Sources:
     Attributes:
         lines: one-line format, sources.list(5).  They may hold credentials.
         origin: for people: where they were found.
+        repositories: those that the kickstart or the project file names.
+        kept: the lines among ``lines`` that are of the host, and so in the image as they are.
     """
 
     lines: tuple[str, ...]
     origin: str
+    repositories: tuple[Repository, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -38,6 +48,16 @@ class Sources:
     def redacted(self) -> str:
         """Return the whole file without credentials."""
         return redact(self.text)
+
+    def identity(self) -> str:
+        """Return what decides which packages there are: no credentials, no places of keys."""
+        said = {each.line(): each.identity() for each in self.repositories}
+        return "".join(f"{said.get(line) or redact(line)}\n" for line in self.lines)
+
+    def settings(self) -> tuple[str, ...]:
+        """Return what apt is told of the hosts, as lines of an apt.conf."""
+        found = {name: value for each in self.repositories for name, value in each.configuration()}
+        return tuple(f'{name} "{value}";' for name, value in found.items())
 
 
 def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = APT) -> Sources:
@@ -52,19 +72,17 @@ def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = 
         InputError: a ``url`` or ``repo`` line, or the project file, names something unusable.
         HostError: nothing names a source.
     """
-    suite = resolved.distro.suite
-    lines = [
-        _line(command.data.url or "", suite, command.where) for command in kickstart.all("url")
-    ] + [
-        _line(command.data.baseurl or "", suite, command.where) for command in kickstart.all("repo")
-    ]
-    if kickstart.all("url"):
-        return Sources(lines=tuple(lines), origin="the kickstart's url and repo")
+    suite, root = resolved.distro.suite, resolved.project.root
+    urls = [_repository(each, each.data.url, suite, root) for each in kickstart.all("url")]
+    repos = [_repository(each, each.data.baseurl, suite, root) for each in kickstart.all("repo")]
     mirrors = resolved.project.settings.mirrors.get(resolved.distro.id)
+    if urls:
+        return _sources([*urls, *repos], (), "the kickstart's url and repo")
     if mirrors:
         where = Location(file="imagebuilder.toml", key=f"mirrors.{resolved.distro.id}")
-        given = [_line(each, suite, where) for each in mirrors]
-        return Sources(lines=(*given, *lines), origin="imagebuilder.toml")
+        return _sources(
+            [*(read(each, suite, root, where) for each in mirrors), *repos], (), where.file
+        )
     host = host_sources(suite, apt)
     if not host.lines:
         raise HostError(
@@ -73,23 +91,107 @@ def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = 
             fix=f"name a mirror: in imagebuilder.toml, [mirrors] with "
             f'{resolved.distro.id} = ["deb URL {suite} main"]',
         )
-    return Sources(lines=(*host.lines, *lines), origin=host.origin)
+    return _sources(repos, host.lines, host.origin)
 
 
-def _line(text: str, suite: str, where: Location) -> str:
-    """Make a line of a URL, of ``URL SUITE COMPONENT...``, or of a whole ``deb`` line."""
-    if "\n" in text or not text.strip():
-        raise InputError("a package source is one URL", where=where)
-    found = ONE_LINE.match(text.strip())
-    if found:
-        return text.strip()
-    url, *rest = text.split()
-    if not re.match(r"^[a-z][a-z0-9+-]*:/", url):
+def _sources(named: Sequence[Repository], host: Sequence[str], origin: str) -> Sources:
+    """Put the lines in order: of one version in several places apt takes the first."""
+    _check_hosts(named)
+    lines = [(1000, line) for line in host] + [(each.cost, each.line()) for each in named]
+    lines.sort(key=lambda each: each[0])
+    return Sources(
+        lines=tuple(dict.fromkeys(line for _, line in lines)),
+        origin=origin,
+        repositories=tuple(named),
+        kept=tuple(host),
+    )
+
+
+def _repository(command: Command, url: str | None, suite: str, root: Path) -> Repository:
+    data, where = command.data, command.where
+    if not url:
         raise InputError(
-            f"{url!r} is no URL of a package source",
+            f"{command.name} names no URL",
             where=where,
-            fix="write http://…, https://…, file:///…, or a whole line: deb URL SUITE COMPONENT",
+            fix=f"add {'--url' if command.name == 'url' else '--baseurl'}=URL",
         )
-    if not rest:
-        rest = [suite, "main"]
-    return " ".join(["deb", url, *rest])
+    found = read(url, suite, root, where)
+    settings = _settings(data, where)
+    files = _files(data, root, where)
+    if (settings or files) and not found.host:
+        raise InputError(f"{redact(found.url)} has no host that a proxy leads to", where=where)
+    if command.name == "url":
+        return replace(found, settings=settings, files=files)
+    keep = bool(data.install)
+    if keep and any(name in ("SslCert", "SslKey") for name, _ in files):
+        raise InputError(
+            "repo --install: the key for its host would be in the image",
+            where=where,
+            fix="take out --install, and set apt up in the image at boot",
+        )
+    if keep and found.is_local:
+        raise InputError(
+            f"repo --install: {found.url} is on the build host alone",
+            where=where,
+            fix="take out --install",
+        )
+    return replace(
+        found,
+        name=data.name or "",
+        cost=int(data.cost) if data.cost is not None else found.cost,
+        include=_patterns(data.includepkgs, where),
+        exclude=_patterns(data.excludepkgs, where),
+        keep=keep,
+        settings=settings,
+        files=files,
+    )
+
+
+def _settings(data: Any, where: Location) -> tuple[tuple[str, str], ...]:
+    settings: list[tuple[str, str]] = []
+    if data.proxy:
+        if not _PROXY.match(data.proxy):
+            raise InputError(
+                f"--proxy={redact(data.proxy)} is no URL", where=where, fix="write http://HOST:PORT"
+            )
+        settings.append(("Proxy", data.proxy))
+    if data.noverifyssl:
+        settings += [("Verify-Peer", "false"), ("Verify-Host", "false")]
+    return tuple(settings)
+
+
+def _files(data: Any, root: Path, where: Location) -> tuple[tuple[str, File], ...]:
+    given = (
+        ("CaInfo", data.sslcacert),
+        ("SslCert", data.sslclientcert),
+        ("SslKey", data.sslclientkey),
+    )
+    return tuple(
+        (name, host_file(path, root, where, what="certificate")) for name, path in given if path
+    )
+
+
+def _patterns(names: Sequence[str] | None, where: Location) -> tuple[str, ...]:
+    found = tuple(each.strip() for each in names or () if each.strip())
+    for each in found:
+        if not _PATTERN.match(each):
+            raise InputError(
+                f"{each!r} is no name or pattern of a package",
+                where=where,
+                fix="write names, with * and ? for what may be anything, and commas between them",
+            )
+    return found
+
+
+def _check_hosts(named: Sequence[Repository]) -> None:
+    """Refuse two lines that would have apt treat one host in two ways."""
+    said: dict[str, tuple[str, Repository]] = {}
+    for each in named:
+        for name, value in each.configuration():
+            before, first = said.setdefault(name, (value, each))
+            if before != value:
+                raise InputError(
+                    f"{each.host} is fetched from in another way in {first.where}",
+                    where=each.where,
+                    fix="apt has one proxy and one certificate for each host: say the same in both",
+                )

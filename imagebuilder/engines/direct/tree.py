@@ -121,6 +121,7 @@ class Tree:
         env: Mapping[str, str] | None = None,
         keep: int = 400,
         may_mknod: bool = True,
+        logged: bool = True,
     ) -> Result:
         """Run a program of the image, in the image.
 
@@ -134,7 +135,7 @@ class Tree:
             timeout=timeout,
             stdin=stdin.encode() if stdin is not None else None,
             env={**environment(self.epoch), **(env or {})},
-            log=self.log,
+            log=self.log if logged else None,
             check=check,
             fix=fix,
             keep=keep,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import initrd, packages, rootfs, scripts
+from imagebuilder.engines.direct import image_sources, initrd, packages, rootfs, scripts
 from imagebuilder.engines.direct.configure import configure
 from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.seal import seal
@@ -47,23 +47,50 @@ class _Clock:
 
 
 def work(job: Job, reporter: Reporter) -> Outcome:
-    """Make an image: the whole of it, from top to bottom.
+    """Make an image; when that fails, run the kickstart's ``%onerror``.
 
     Raises:
         StepError: a step failed.
     """
     kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
-    clock = _Clock(reporter)
-    logs = job.into / "logs"
-    logs.mkdir()
+    logs, private = job.into / "logs", job.work / "private"
+    for folder in (logs, private):
+        folder.mkdir()
+    sandbox.mount_tmpfs(private, mode="0700")
+    (private / "tmp").mkdir()
+    (private / "tmp").chmod(0o1777)
+    sandbox.mount_tmpfs(Path("/mnt"))
+    scripts.SYSIMAGE.mkdir()
+    runner = scripts.Runner(
+        kickstart=kickstart,
+        project=job.project,
+        tmp=private / "tmp",
+        logs=logs,
+        epoch=job.epoch,
+        reporter=reporter,
+    )
+    tree = Tree(root=job.work / "root", log=logs / "configure.log", epoch=job.epoch)
+    try:
+        return _work(job, kickstart, tree, runner)
+    except (ImageBuilderError, OSError):
+        runner.after_failure(tree if tree.root.exists() else None)
+        raise
+
+
+def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) -> Outcome:
+    """Make an image: the whole of it, from top to bottom."""
+    clock, logs = _Clock(runner.reporter), job.into / "logs"
+    notes = [f"package {name} is missing and was passed over" for name in job.missing]
+    notes += runner.run_all("pre") + runner.run_all("pre-install")
     if job.make_layer:
         with clock.step(packages.STEP, f"installing {job.package_count} packages"):
-            packages.install(job, job.layer / "tree", logs / "packages.log", reporter)
-    tree = Tree(root=_overlay(job), log=logs / "configure.log", epoch=job.epoch)
+            log = logs / "packages.log"
+            packages.install(job, job.layer / "tree", job.work / "private", log, runner.reporter)
+    _overlay(job, tree.root)
     packages.check_tree(tree)
     release = initrd.kernel_release(tree)
     with clock.step("configure", "applying the kickstart's commands and scripts"):
-        notes = _configure(tree, kickstart, job, reporter)
+        notes += _configure(tree, kickstart, job, runner)
     bare = job.work / "bare"  # the tree without what is mounted in it
     bare.mkdir()
     sandbox.bind(tree.root, bare, recursive=False)
@@ -85,14 +112,14 @@ def work(job: Job, reporter: Reporter) -> Outcome:
         kernel_release=release,
         tree_size=tree_size(bare),
         package_count=len(installed.packages),
-        notes=notes,
+        notes=tuple(notes),
         seconds=clock.seconds,
     )
 
 
-def _overlay(job: Job) -> Path:
-    """Return a folder with the package layer that can be written without changing the layer."""
-    root, upper, scratch = job.work / "root", job.work / "upper", job.work / "scratch"
+def _overlay(job: Job, root: Path) -> None:
+    """Mount the package layer so that it can be written without being changed."""
+    upper, scratch = job.work / "upper", job.work / "scratch"
     for path in (root, upper, scratch):
         path.mkdir()
     lower = job.layer / "tree"
@@ -103,24 +130,24 @@ def _overlay(job: Job) -> Path:
         # The disk below cannot carry an overlay (it may be one itself): a copy does as well.
         shutil.rmtree(root)
         shutil.copytree(lower, root, symlinks=True)
-    return root
 
 
-def _configure(tree: Tree, kickstart: Kickstart, job: Job, reporter: Reporter) -> tuple[str, ...]:
+def _configure(
+    tree: Tree, kickstart: Kickstart, job: Job, runner: scripts.Runner
+) -> tuple[str, ...]:
     resolv = tree.path("/etc/resolv.conf")
     was_link = str(resolv.readlink()) if resolv.is_symlink() else None
     sandbox.mount_system(tree.root)
     sandbox.mount_tmpfs(tree.root / "var/tmp", mode="1777")
-    sandbox.mount_tmpfs(Path("/mnt"))
-    scripts.SYSIMAGE.mkdir()
     sandbox.bind(tree.root, scripts.SYSIMAGE)
     with contextlib.suppress(OSError):
         # Scripts may use the network of the build: sealing takes this out again.
         tree.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
     # Packages that a script installs must not start their services (policy-rc.d(8)).
     tree.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
-    configure(tree, kickstart)
-    notes = scripts.run_all(tree, kickstart, job.project, reporter)
+    image_sources.configure(tree, job.kept)
+    notes = configure(tree, kickstart, job.files)
+    notes += runner.run_all("post", tree)
     tree.remove("/usr/sbin/policy-rc.d")
     if was_link is not None:
         tree.link("/etc/resolv.conf", was_link)

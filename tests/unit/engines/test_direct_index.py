@@ -13,7 +13,7 @@ from imagebuilder.engines.direct import index
 from imagebuilder.engines.direct.index import Index, open_index
 from imagebuilder.engines.direct.resolve import resolve, wanted
 from imagebuilder.engines.direct.sources import Sources
-from imagebuilder.errors import InputError, StepError
+from imagebuilder.errors import HostError, InputError, StepError
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.progress import Event, Reporter
 
@@ -103,6 +103,51 @@ def test_no_index_and_no_mirror(looker: Looker) -> None:
     assert "geheim" not in str(caught.value) + caught.value.log.read_text()
     fake_apt(looker.programs)
     looker.open()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "W: GPG error: the public key is not available: NO_PUBKEY 6ED0E7B82643E131",
+        "   Missing key 41587F7DB8C774BCCF131416762F67A0B2C39DE4, which is needed",
+    ],
+)
+def test_a_release_whose_key_the_host_does_not_know(looker: Looker, said: str) -> None:
+    looker.says(f"{said}\nE: The repository is not signed.")
+    with pytest.raises(HostError, match="does not know the key") as caught:
+        looker.open()
+    assert "a test" in caught.value.what
+    assert "debian-archive-keyring" in caught.value.fix
+    assert "not signed" in caught.value.excerpt
+
+
+PACKAGES_FILE = """\
+Package: bash
+Essential: yes
+Priority: required
+
+Package: optional
+Description: no line of this says
+ Priority: required
+Priority: optional
+
+Package: login
+Version: 1
+Priority: required
+"""
+
+
+def test_the_packages_that_every_debian_has_are_known(looker: Looker, kickstart_of: Parsed) -> None:
+    opened = looker.open()
+    assert opened.required == ()
+    (opened.lists / "mirror_main_binary-amd64_Packages").write_text(PACKAGES_FILE)
+    (opened.lists / "mirror_updates_binary-amd64_Packages").touch()
+    opened = looker.open(refresh=True)
+    assert opened.required == ("bash", "login")
+    assert looker.open().required == ("bash", "login")
+    resolve(opened, kickstart_of(packages("zsh")), looker.reporter)
+    (call,) = [each for each in looker.programs.calls() if "--simulate" in each]
+    assert call.endswith("?essential apt bash login zsh")
 
 
 def test_the_apt_of_the_index_reads_nothing_of_the_host_and_is_private(looker: Looker) -> None:
@@ -260,7 +305,7 @@ def test_the_environment_of_apt_has_nothing_of_the_caller_s(
 
 
 def test_the_index_is_as_old_as_its_newest_release(tmp_path: Path) -> None:
-    opened = Index(folder=tmp_path, digest="x", sources=SOURCES)
+    opened = Index(folder=tmp_path, digest="x", required=(), sources=SOURCES)
     assert opened.epoch() == 0
     (tmp_path / "lists").mkdir()
     for n, date in enumerate(("Sat, 01 Jan 2000 00:00:00 UTC", "nonsense", "Thu, 01 Jan 1970")):

@@ -350,9 +350,13 @@ def test_json_and_back(composed: Composed) -> None:
     )
     data = json.loads(json.dumps(made.to_dict()))
     again = parse(lines_from_dict(data), data["version"])
-    assert again.lines == made.lines
+    assert [(each.text, each.where) for each in again.lines] == [
+        (each.text, each.where) for each in made.lines
+    ]
     assert again.text == made.text
-    assert again.scripts == made.scripts
+    assert [(each.body, each.where) for each in again.scripts] == [
+        (each.body, each.where) for each in made.scripts
+    ]
     assert [(each.text, each.where) for each in again.commands] == [
         (each.text, each.where) for each in made.commands
     ]

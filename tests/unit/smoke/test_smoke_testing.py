@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fakes import FakePrograms
 
 from imagebuilder.checks import CommandCheck, UnitCheck
 from imagebuilder.errors import HostError, InputError, Interrupted
@@ -257,3 +258,13 @@ def test_a_kill_leaves_no_machine(image: Image, fake_qemu: Path, tmp_path: Path)
 
 def _read(path: Path) -> str:
     return path.read_text().strip() if path.exists() else ""
+
+
+def test_an_image_of_another_architecture_is_refused(
+    image: Image, tmp_path: Path, fake_programs: FakePrograms
+) -> None:
+    with pytest.raises(InputError, match="aarch64 cannot be tested") as caught:
+        smoke_test(image, CHECKS, OPTIONS, cache_dir=tmp_path, arch="aarch64")
+    assert "--untested" in caught.value.fix
+    assert fake_programs.calls() == []
+    assert not image.smoke_dir.exists()

@@ -1,0 +1,109 @@
+"""What the results of the steps follow from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+
+from imagebuilder.engines.base import Input, Request
+from imagebuilder.engines.direct import fate, files, package_options, preseed
+from imagebuilder.engines.direct.resolve import Resolution
+from imagebuilder.engines.direct.sources import Sources
+from imagebuilder.secrets import names_in
+
+_REVISION = "2"  # changed by hand whenever this engine would make something else of its inputs
+_WITH_SECRETS = ("rootpw", "user", "sshpw")
+# What these say stands among the inputs in another form, or among those of the whole image.
+_ELSEWHERE = ("url", "repo", "bootloader")
+# Scripts that the image follows from: the others run only when something has failed.
+_SCRIPTS = ("pre", "pre-install", "post")
+
+ENGINE = Input.of("engine", f"direct {_REVISION}", "the direct engine")
+
+
+def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[Input, ...]:
+    """Return what the package layer follows from.
+
+    Raises:
+        InputError: a secret of a preseed line is not to be had.
+    """
+    resolved, kickstart = request.resolved, request.kickstart
+    options = package_options.dpkg_options(kickstart)
+    return (
+        ENGINE,
+        Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro"),
+        Input.of("sources", sources.identity(), "the package sources"),
+        *_of_resolution(found),
+        *(Input.of("package-options", each, f"dpkg's {each}") for each in options),
+        *preseed.inputs(preseed.answers(resolved), request.vault),
+    )
+
+
+@lru_cache(maxsize=256)
+def _of_resolution(found: Resolution) -> tuple[Input, ...]:
+    return (
+        Input.of("wishes", json.dumps(found.asked), "%packages"),
+        *(
+            Input.of("package", f"{name} {version}", f"package {name} {version}")
+            for name, version in found.versions.items()
+        ),
+    )
+
+
+def of_configure(request: Request, sources: Sources) -> tuple[Input, ...]:
+    """Return what the configured tree follows from, beside the package layer.
+
+    Raises:
+        InputError: a secret is not to be had.
+    """
+    return (
+        ENGINE,
+        *_of_commands(request),
+        *_of_sections(request),
+        *_of_files(request),
+        *_of_apt(sources),
+    )
+
+
+def _of_commands(request: Request) -> Iterator[Input]:
+    for each in request.kickstart.commands:
+        if not fate.is_honoured(each.name) or each.name in _ELSEWHERE:
+            continue
+        text, label = each.text.strip(), f"{each.name} of {each.where}"
+        if each.name in _WITH_SECRETS and not names_in(text):
+            yield Input.of_secret(each.name, text, label)
+        else:
+            yield from Input.of_text(each.name, text, label, request.vault, each.where)
+
+
+def _of_sections(request: Request) -> Iterator[Input]:
+    for each in request.kickstart.scripts:
+        if each.kind in _SCRIPTS:
+            said = [each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]
+            yield from Input.of_text(
+                f"%{each.kind}",
+                json.dumps(said),
+                f"%{each.kind} of {each.where}",
+                request.vault,
+                each.where,
+            )
+    for section in request.kickstart.sections:
+        if section.name == "%certificate":
+            text = "\n".join([*section.words, *(line.text for line in section.body)])
+            yield Input.of("%certificate", text, f"%certificate of {section.where}")
+
+
+def _of_files(request: Request) -> Iterator[Input]:
+    for entry, where, copies in files.find(request.resolved):
+        text = "\n".join(each.identity() for each in copies)
+        label = f"{entry.source} of {where} for {entry.path}"
+        yield from Input.of_text("file", text, label, request.vault, where)
+
+
+def _of_apt(sources: Sources) -> Iterator[Input]:
+    for each in sources.repositories:
+        if each.keep and each.name:
+            files_ = (f"{name} {file.digest}" for name, file in each.files)
+            said = json.dumps([each.name, each.identity(), each.settings, *files_])
+            yield Input.of("apt", said, f"repo {each.name} of {each.where}")
