@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lint_reference import page as lint
 from pydantic import BaseModel
 
 from imagebuilder import checks, distro
@@ -308,7 +309,12 @@ def schema() -> str:
     return json.dumps(made, indent=1) + "\n"
 
 
-PAGES = {"recipes.md": recipes, "kickstarts.md": kickstarts, "schemas/recipe.json": schema}
+PAGES = {
+    "recipes.md": recipes,
+    "kickstarts.md": kickstarts,
+    "lint.md": lint,
+    "schemas/recipe.json": schema,
+}
 
 if __name__ == "__main__":
     for name, make in PAGES.items():

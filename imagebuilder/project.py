@@ -113,7 +113,7 @@ class Project:
         if not (folder / "recipes").is_dir():
             raise InputError(
                 f"{folder} is not a project: it has no folder recipes/",
-                fix="name the project's folder with -C DIR, or make one with: imagebuilder init",
+                fix="name the project's folder with -C DIR",
             )
         return cls(root=folder, settings=_read_settings(folder / PROJECT_FILE))
 

@@ -25,13 +25,13 @@ def gather(
         is_all: whether these are all recipes of the project.
         today: the day by which waivers are judged.
     """
-    found_all = [each for result in results for each in result.findings]
     final = set() if is_all else _leaves(project, results)
-    found_all += _idle_waivers(results, final, is_all=is_all)
-    found_all += _unused_params(results, final, is_all=is_all)
+    unused_things = [*_unused_params(results, final, today, is_all=is_all)]
     if is_all:
-        found_all += _unused_fragments(project, results, today)
-    return _merged(found_all)
+        unused_things += _unused_fragments(project, results, today)
+    found_all = [each for result in results for each in result.findings]
+    found_all += _idle_waivers(results, unused_things, final, is_all=is_all)
+    return _merged([*found_all, *unused_things])
 
 
 def _merged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -61,22 +61,26 @@ def _leaves(project: Project, results: Sequence[Result]) -> set[str]:
     return {f"recipes/{name}.toml" for name in seen - extended}
 
 
-def _idle_waivers(results: Sequence[Result], final: set[str], *, is_all: bool) -> Iterator[Finding]:
+def _idle_waivers(
+    results: Sequence[Result], unused_things: Sequence[Finding], final: set[str], *, is_all: bool
+) -> Iterator[Finding]:
     judged: dict[tuple[Location, str], list[tuple[bool | None, str]]] = defaultdict(list)
     for result in results:
         for each, needed in result.waivers:
+            if not waivers.is_known(each) or (each.waiver.code == "IB801" and not is_all):
+                continue
             where = replace(each.where, key="waivers")
-            if waivers.is_known(each):
-                judged[where, each.waiver.code].append((needed, result.name))
+            is_needed = True if any(map(each.matches, unused_things)) else needed
+            judged[where, each.waiver.code].append((is_needed, result.name))
     for (where, code), of in judged.items():
         if all(needed is False for needed, _ in of) and (is_all or where.file in final):
             yield replace(waivers.idle(where, code), recipes=tuple(name for _, name in of))
 
 
 def _unused_params(
-    results: Sequence[Result], final: set[str], *, is_all: bool
+    results: Sequence[Result], final: set[str], today: date, *, is_all: bool
 ) -> Iterator[Finding]:
-    unused_in: dict[Location, list[tuple[Finding, str]]] = defaultdict(list)
+    unused_in: dict[Location, list[tuple[Finding, Result]]] = defaultdict(list)
     used: set[Location] = set()
     for result in results:
         if result.uses is None:
@@ -85,11 +89,12 @@ def _unused_params(
             if is_used:
                 used.add(where)
             else:
-                unused_in[where].append((result.uses.findings[where], result.name))
+                unused_in[where].append((result.uses.findings[where], result))
     for where, of in unused_in.items():
         if where not in used and (is_all or where.file in final):
-            for finding, name in of:
-                yield replace(finding, recipes=(name,))
+            for finding, result in of:
+                own = tuple(each for each, _ in result.waivers)
+                yield from waivers.waive([replace(finding, recipes=(result.name,))], own, today)
 
 
 def _unused_fragments(

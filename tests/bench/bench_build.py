@@ -57,7 +57,7 @@ def by_hand(work: Path, project: imagebuilder.Project) -> float:
     env = {
         **os.environ,
         "W": str(work),
-        "PACKAGES": ",".join(wanted(plan.kickstart)),
+        "PACKAGES": ",".join(wanted(plan.kickstart)[0]),
         "SUITE": plan.resolved.distro.suite,
         "ADD": " ".join(initrd._ADD),
         "OMIT": " ".join(initrd._OMIT),

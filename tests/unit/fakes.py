@@ -131,7 +131,9 @@ def fake_apt(
     rows = (f"Inst {name} ({version} Debian:12 [amd64])" for name, version in known.items())
     listed = "\n".join(rows)
     programs.write("apt-config", "exit 0")
-    programs.write("apt-cache", f"printf '%s\\n' {' '.join(known)}")
+    programs.write(
+        "apt-cache", f"printf 'Package: %s\\nPriority: optional\\n\\n' {' '.join(known)}"
+    )
     programs.write(
         "apt-get",
         f"""

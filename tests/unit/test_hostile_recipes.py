@@ -134,7 +134,7 @@ def test_a_real_recipe_with_a_piece_of_it_changed(make_project: MakeProject, dat
     text = (Path(__file__).parents[2] / "recipes/hypervisor.toml").read_text()
     start = data.draw(st.integers(0, len(text)))
     length = data.draw(st.integers(0, 40))
-    piece = data.draw(st.text('[]{}"\'=.,#\n ab1%', max_size=8))
+    piece = data.draw(st.text("[]{}\"'=.,#\n ab1%", max_size=8))
     base = (Path(__file__).parents[2] / "recipes/base.toml").read_text()
     project = make_project({"recipes/base.toml": base})
     (project.root / "recipes/child.toml").write_text(text[:start] + piece + text[start + length :])

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from imagebuilder.checks import CommandCheck, FileCheck, NoFailedUnitsCheck, PortCheck, UnitCheck
-from imagebuilder.errors import InputError, Location
 from imagebuilder.declaration import declare, read, validate
+from imagebuilder.errors import InputError, Location
 from imagebuilder.recipe import Recipe, check_name
 
 

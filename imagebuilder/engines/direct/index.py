@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -118,11 +119,14 @@ def open_index(
     """
     said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
     folder = cache_dir / "apt" / digest_of(said)[:16]
+    # Nobody need wait for the lock who only reads: the state is renamed when it is whole.
+    known = None if refresh else _read_state(folder)
+    if known and (offline or _is_fresh(known)):
+        return _index(folder, known, sources)
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock", timeout=600):
         state = _read_state(folder)
-        fresh = state and not refresh and 0 <= time.time() - state.checked < MAX_AGE
-        if state and (fresh or offline):
+        if state and ((_is_fresh(state) and not refresh) or offline):
             return _index(folder, state, sources)
         if offline:
             raise StepError("there is no package index in the cache, and none may be fetched")
@@ -140,15 +144,26 @@ def open_index(
     return _index(folder, state, sources)
 
 
+def _is_fresh(state: _State) -> bool:
+    return 0 <= time.time() - state.checked < MAX_AGE
+
+
 def _index(folder: Path, state: _State, sources: Sources) -> Index:
     return Index(folder=folder, digest=state.digest, required=state.required, sources=sources)
 
 
 def _read_state(folder: Path) -> _State | None:
+    path = folder / "index.json"
     try:
-        return _State.model_validate_json((folder / "index.json").read_bytes())
+        facts = path.stat()
+        return _state(path, facts.st_mtime_ns, facts.st_ino)
     except (OSError, ValidationError):
         return None
+
+
+@lru_cache(maxsize=64)
+def _state(path: Path, _changed: int, _inode: int) -> _State:
+    return _State.model_validate_json(path.read_bytes())
 
 
 def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> _State:

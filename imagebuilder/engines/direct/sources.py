@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from imagebuilder.command import redact
-from imagebuilder.engines.direct.host_apt import APT, host_sources
+from imagebuilder.engines.direct.host_apt import APT, HostSources, host_sources
 from imagebuilder.engines.direct.repository import File, Repository, host_file, read
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.kickstart import Command, Kickstart
@@ -83,7 +84,7 @@ def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = 
         return _sources(
             [*(read(each, suite, root, where) for each in mirrors), *repos], (), where.file
         )
-    host = host_sources(suite, apt)
+    host = _host_sources(suite, apt, _state_of(apt))
     if not host.lines:
         raise HostError(
             f"nothing says where packages of {suite} come from: this host's apt has no source "
@@ -92,6 +93,18 @@ def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = 
             f'{resolved.distro.id} = ["deb URL {suite} main"]',
         )
     return _sources(repos, host.lines, host.origin)
+
+
+def _state_of(apt: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes with the host's own sources."""
+    found = [apt / "sources.list", *(apt / "sources.list.d").glob("*")]
+    facts = ((str(path), path.stat()) for path in found if path.is_file())
+    return tuple(sorted((path, each.st_mtime_ns, each.st_size) for path, each in facts))
+
+
+@lru_cache(maxsize=16)
+def _host_sources(suite: str, apt: Path, _state: tuple[tuple[str, int, int], ...]) -> HostSources:
+    return host_sources(suite, apt)
 
 
 def _sources(named: Sequence[Repository], host: Sequence[str], origin: str) -> Sources:

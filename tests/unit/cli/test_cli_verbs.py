@@ -222,8 +222,8 @@ def test_show(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("kernel.args.1", ["recipes/leaf.toml:4: kernel.args.1 = \"debug\""]),
-        ("summary", ["recipes/base.toml:1: summary = \"the base\""]),
+        ("kernel.args.1", ['recipes/leaf.toml:4: kernel.args.1 = "debug"']),
+        ("summary", ['recipes/base.toml:1: summary = "the base"']),
         ("timezone", ["kickstarts/a.ks:1: timezone UTC", "kickstarts/b.ks:1: timezone Etc/UTC"]),
         ("rootpw", ["kickstarts/a.ks:2: rootpw --plaintext ********"]),
         ("%post", ["kickstarts/b.ks:6: %post"]),

@@ -11,7 +11,7 @@ from fakes import FakePrograms, fake_apt
 
 from imagebuilder.engines.direct import index
 from imagebuilder.engines.direct.index import Index, open_index
-from imagebuilder.engines.direct.resolve import resolve, wanted
+from imagebuilder.engines.direct.resolve import check, resolve, wanted
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import HostError, InputError, StepError
 from imagebuilder.kickstart import Kickstart
@@ -182,20 +182,24 @@ def packages(*lines: str) -> str:
         (["bash", "-nano"], ("bash", "nano-")),
         (["bash", "-bash"], ("bash-",)),
         (["-bash", "bash"], ("bash",)),
+        (["bash", "bash=5"], ("bash=5",)),
+        (["bash=5", "-bash"], ("bash-",)),
+        (["-bash=5"], ("bash-",)),
         (["libc6:i386", "bash=5.2-1+b1", "g++"], ("libc6:i386", "bash=5.2-1+b1", "g++")),
         ([], ()),
     ],
 )
 def test_wanted(kickstart_of: Parsed, lines: list[str], names: tuple[str, ...]) -> None:
-    assert wanted(kickstart_of(packages(*lines))) == names
+    assert wanted(kickstart_of(packages(*lines))) == (names, ())
 
 
 def test_what_is_no_package_is_refused_with_its_line(kickstart_of: Parsed) -> None:
-    text = packages("bash", "Bash", "a b", "--option", "$(id)", "linux-*", "?essential", "/etc/x")
+    text = packages("bash", "Bash", "a b", "--option", "$(id)", "?(a)", "/etc/x", "@a b")
     with pytest.raises(InputError) as caught:
-        wanted(kickstart_of(text))
+        check(kickstart_of(text))
     found = [caught.value, *caught.value.also]
     assert [each.where.line for each in found if each.where] == [3, 4, 5, 6, 7, 8, 9]
+    check(kickstart_of(packages("linux-*", "lib[a-c]?-*", "@ssh-server", "@^gnome-desktop")))
 
 
 # ----- what apt makes of them ---------------------------------------------------------------------
@@ -216,7 +220,9 @@ def test_versions(looker: Looker, kickstart_of: Parsed) -> None:
     opened = looker.open()
     looker.programs.forget()
     ks = kickstart_of(packages("aa", "-cc"))
-    assert resolve(opened, ks, looker.reporter) == {"aa": "1.0", "bb": "2:1.0~rc1-1+b2"}
+    found = resolve(opened, ks, looker.reporter)
+    assert found.versions == {"aa": "1.0", "bb": "2:1.0~rc1-1+b2"}
+    assert found.asked == ("aa", "cc-")
     (call,) = looker.programs.calls()
     assert "--simulate" in call
     assert call.endswith("install ?essential apt aa cc-")
@@ -312,3 +318,107 @@ def test_the_index_is_as_old_as_its_newest_release(tmp_path: Path) -> None:
         (tmp_path / f"lists/{n}_Release").write_text(f"Origin: x\nDate: {date}\n")
     assert opened.epoch() == 946684800
     assert index.MAX_AGE == 24 * 3600
+
+
+# ----- groups and patterns ------------------------------------------------------------------------
+
+AVAILABLE = """
+Package: adduser
+Priority: important
+
+Package: bash
+Priority: required
+
+Package: less
+Priority: standard
+
+Package: exim4
+Provides: mail-transport-agent, default-mta (= 4)
+Priority: optional
+
+Package: linux-headers-6.1
+Priority: optional
+
+Package: linux-headers-6.12
+Priority: optional
+
+Package: task-desk
+Priority: optional
+Depends: tasksel (>= 1), xorg | xserver,
+Recommends: editor-one | editor-two, nosuch
+Suggests: exim4
+
+Package: tagged
+Task: web-server, desk-tools
+Priority: optional
+
+Package: editor-one
+Priority: optional
+
+"""
+
+
+@pytest.fixture
+def asked(looker: Looker, kickstart_of: Parsed) -> Callable[..., tuple[str, ...]]:
+    """What apt is asked to install for lines of %packages."""
+    looker.programs.write("apt-cache", f"cat <<'END'\n{AVAILABLE}\nEND")
+    opened = looker.open()
+
+    def ask(*lines: str, options: str = "") -> tuple[str, ...]:
+        text = packages(*lines).replace("%packages", f"%packages {options}".strip())
+        return resolve(opened, kickstart_of(text), looker.reporter).asked
+
+    return ask
+
+
+DESK = ("task-desk", "editor-one")
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "names"),
+    [
+        (["@core"], "", ("bash", "adduser")),
+        (["@^minimal-environment"], "", ("bash", "adduser")),
+        (["@standard"], "", ("bash", "adduser", "less")),
+        (["zsh"], "--default", ("bash", "adduser", "less", "zsh")),
+        (["@desk"], "", DESK),
+        (["@^desk"], "", DESK),
+        (["@desk --nodefaults"], "", ("xorg",)),
+        (["@desk --optional"], "", (*DESK, "exim4")),
+        (["@web-server"], "", ("tagged",)),
+        (["@desk", "-@desk"], "", ()),
+        (["@desk", "-editor-one"], "", ("task-desk", "editor-one-")),
+        (["linux-headers-*"], "", ("linux-headers-6.1", "linux-headers-6.12")),
+        (["linux-headers-6.1?"], "", ("linux-headers-6.12",)),
+        (["linux-headers-*", "-*.12"], "", ("linux-headers-6.1", "linux-headers-6.12-")),
+        (["-nosuch*", "zsh"], "", ("zsh",)),
+        (["@nosuch", "nosuch*", "default-mta", "bash"], "--ignoremissing", ("default-mta", "bash")),
+    ],
+)
+def test_groups_and_patterns(
+    asked: Callable[..., tuple[str, ...]], lines: list[str], options: str, names: tuple[str, ...]
+) -> None:
+    assert asked(*lines, options=options) == names
+
+
+def test_unknown_groups_and_patterns_have_their_lines_and_what_there_is(
+    asked: Callable[..., tuple[str, ...]],
+) -> None:
+    with pytest.raises(InputError) as caught:
+        asked("bash", "@desktop", "nosuch-*", "-@nosuch")
+    found = [caught.value, *caught.value.also]
+    assert [each.where.line for each in found if each.where] == [3, 4, 5]
+    assert "there is no group 'desktop'" in caught.value.what
+    for name in ("core", "desk", "standard", "web-server", "desk-tools"):
+        assert name in caught.value.fix
+
+
+def test_a_pattern_for_the_whole_archive_is_refused(
+    looker: Looker, asked: Callable[..., tuple[str, ...]]
+) -> None:
+    many = "\n\n".join(f"Package: p{n}" for n in range(1001))
+    looker.programs.write("apt-cache", f"cat <<'END'\n{many}\nEND")
+    fake_apt_again = looker.open(refresh=True)
+    (fake_apt_again.folder / "available.json").unlink(missing_ok=True)
+    with pytest.raises(InputError, match="stands for 1001 packages"):
+        asked("*")
