@@ -48,6 +48,11 @@ class ProjectFile(BaseModel):
     channels: dict[str, ChannelPolicy] = Field(
         default_factory=dict, description="for a channel, what may be promoted to it"
     )
+    plain: list[str] = Field(
+        default_factory=list,
+        description="fragments that are no templates, as patterns below kickstarts/ such as "
+        "`vendor/*`: they are taken as they stand",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,10 @@ _TRIMMING_TAG = re.compile(r"\{%[-+]\s")
 _RESERVED = re.compile("[\x00-\x04]")  # of these the marks are made
 _KEPT = 64 << 20  # characters of templates, and of their results, that are kept
 
-_RAW = "text that is not meant for Jinja2 goes between {% raw %} and {% endraw %}"
+_RAW = (
+    "text that is not meant for Jinja2 goes between {% raw %} and {% endraw %}; a fragment that "
+    "is no template is named in imagebuilder.toml: plain = [...]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ def _fail(why: object) -> None:
 
 _compiled: Memo[_Compiled] = Memo(_KEPT)
 _results: Memo[Rendered] = Memo(_KEPT)
+_verbatim: Memo[Rendered] = Memo(_KEPT)
 
 
 @cache
@@ -124,6 +128,7 @@ def forget() -> None:
     """Forget all results that are kept: only time tells the difference."""
     _compiled.clear()
     _results.clear()
+    _verbatim.clear()
 
 
 def variables(source: str) -> frozenset[str]:
@@ -210,26 +215,40 @@ def rendered(
     return result
 
 
-def _compile(source: str, values: Mapping[str, Any], file: str) -> _Compiled:
-    for pattern, what, fix in (
-        (
-            _RESERVED,
-            "control characters are not allowed in a fragment",
-            "remove them; printf '\\001' makes one at run time",
-        ),
-        (
-            _TRIMMING_TAG,
-            "tags that trim white space are not used here",
-            "write '{% ': a line that holds tags alone leaves no empty line anyway",
-        ),
-    ):
-        hostile = pattern.search(source)
-        if hostile and not (pattern is _TRIMMING_TAG and is_plain(source)):
-            line = source.count("\n", 0, hostile.start()) + 1
-            raise InputError(what, where=Location(file=file, line=line), fix=fix)
-    if is_plain(source):
+def verbatim(source: str, file: str) -> Rendered:
+    """Return a text as it stands, in the form of a template that was rendered.
+
+    Raises:
+        InputError: it holds control characters.
+    """
+    known = _verbatim.get(source)
+    if known is None:
+        _refuse(_RESERVED, source, file, "control characters are not allowed in a fragment")
         texts = tuple(lines_of(source))
-        return _Compiled(None, Rendered(texts, tuple(range(1, len(texts) + 1))))
+        made = Rendered(texts, tuple(range(1, len(texts) + 1)))
+        known = _verbatim.put(source, made, len(source) + 1)
+    return known
+
+
+def _refuse(pattern: re.Pattern[str], source: str, file: str, what: str, fix: str = "") -> None:
+    hostile = pattern.search(source)
+    if hostile:
+        line = source.count("\n", 0, hostile.start()) + 1
+        fix = fix or "remove them; printf '\\001' makes one at run time"
+        raise InputError(what, where=Location(file=file, line=line), fix=fix)
+
+
+def _compile(source: str, values: Mapping[str, Any], file: str) -> _Compiled:
+    if is_plain(source):
+        return _Compiled(None, verbatim(source, file))
+    _refuse(_RESERVED, source, file, "control characters are not allowed in a fragment")
+    _refuse(
+        _TRIMMING_TAG,
+        source,
+        file,
+        "a tag that trims white space is not used here",
+        "write '{% ': a line that holds tags alone leaves no empty line anyway",
+    )
     environment = _environment()
 
     def compiled() -> Template:

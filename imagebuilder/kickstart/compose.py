@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from imagebuilder.errors import Location
+from imagebuilder.kickstart import flatten as fragments
+from imagebuilder.kickstart import parts
 from imagebuilder.kickstart.document import Kickstart
 from imagebuilder.kickstart.flatten import flatten
 from imagebuilder.kickstart.lines import Line, Lines
@@ -17,23 +20,39 @@ def compose(resolved: ResolvedRecipe) -> Kickstart:
     """
     wanted = resolved.recipe
     flat = flatten(
-        [(name, resolved.place(f"kickstarts.{n}")) for n, name in enumerate(wanted.kickstarts)],
+        list(zip(wanted.kickstarts, _places(resolved, "kickstarts"), strict=True)),
         resolved.project.fragment_dirs(),
         resolved.values,
+        resolved.project.settings.plain,
     )
     if wanted.packages:
         flat = Lines([*flat.blocks, *_packages(resolved).blocks])
     return parse(flat, resolved.distro.kickstart_version)
 
 
+def forget() -> None:
+    """Forget all that is kept for the next kickstart: only time tells the difference."""
+    fragments.forget()
+    parts.forget()
+
+
 def _packages(resolved: ResolvedRecipe) -> Lines:
     """Return the recipe's packages as a section, whose header has none of its options."""
-    packages = resolved.recipe.packages
-    places = [resolved.place(f"packages.{n}") for n in range(len(packages))]
+    places = _places(resolved, "packages")
     return Lines.of(
         [
             Line("%packages", places[0]),
-            *map(Line, packages, places),
+            *map(Line, resolved.recipe.packages, places),
             Line("%end", places[-1]),
         ]
     )
+
+
+def _places(resolved: ResolvedRecipe, key: str) -> list[Location]:
+    """Return where each item of a list of the recipe stands."""
+    node = resolved.tree.find(key)
+    items = node.value if node else ()
+    return [
+        Location(file=each.where.file, line=each.where.line, key=f"{key}.{n}")
+        for n, each in enumerate(items)
+    ]

@@ -6,6 +6,7 @@ import posixpath
 import shlex
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,10 @@ def forget() -> None:
 
 
 def flatten(
-    names: Sequence[tuple[str, Location]], folders: Sequence[Path], values: Mapping[str, Any]
+    names: Sequence[tuple[str, Location]],
+    folders: Sequence[Path],
+    values: Mapping[str, Any],
+    plain: Sequence[str] = (),
 ) -> Lines:
     """Return all lines of the named fragments, included ones in their places.
 
@@ -65,14 +69,15 @@ def flatten(
         names: the fragments, each with the place that asks for it.
         folders: where fragments are looked for, the first match wins.
         values: the variables of the templates.
+        plain: patterns of the fragments that are no templates.
 
     Raises:
         InputError: a fragment is missing, outside its folder, not a template, includes itself,
             or all of them together are out of bounds.
     """
-    walk = _Walk(folders, values)
+    walk = _Walk([str(folder) for folder in folders], values, plain)
     for name, where in names:
-        found = fragments.find(name, folders, None, where)
+        found = fragments.find(name, walk.folders, None, where)
         walk.add(found, (where,), (found.path,))
     return Lines(walk.blocks)
 
@@ -80,8 +85,11 @@ def flatten(
 class _Walk:
     """One way through all fragments of a recipe."""
 
-    def __init__(self, folders: Sequence[Path], values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folders: Sequence[str], values: Mapping[str, Any], plain: Sequence[str]
+    ) -> None:
         self.folders = folders
+        self.plain = plain
         self.values = values
         self.blocks: list[Block] = []
         self.size = 0
@@ -91,8 +99,7 @@ class _Walk:
     def add(self, found: Fragment, via: tuple[Location, ...], stack: tuple[str, ...]) -> None:
         """Add a fragment's lines, and those of all that it includes."""
         shown = found.shown_as
-        text = fragments.read(found)
-        for piece in _cut(template.rendered(text, self.values, shown, self.seen), shown):
+        for piece in _cut(self._rendered(found), shown):
             if piece.wanted:
                 where = Location(file=shown, line=piece.numbers[0])
                 self._include(piece.wanted, found, where, via, stack)
@@ -105,6 +112,13 @@ class _Walk:
                     fix="look for a loop over too much, or an %include that repeats",
                 )
             self.blocks.append(_block(piece, shown, via))
+
+    def _rendered(self, found: Fragment) -> template.Rendered:
+        name = found.shown_as.removeprefix("kickstarts/")
+        text = fragments.read(found)
+        if any(fnmatchcase(name, pattern) for pattern in self.plain):
+            return template.verbatim(text, found.shown_as)
+        return template.rendered(text, self.values, found.shown_as, self.seen)
 
     def _include(
         self,

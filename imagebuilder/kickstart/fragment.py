@@ -34,7 +34,7 @@ class Fragment:
     """
 
     path: str
-    root: Path
+    root: str
     folder: str
     shown_as: str
     stamp: tuple[int, ...]
@@ -50,9 +50,7 @@ def forget() -> None:
     _texts.clear()
 
 
-def find(
-    name: str, folders: Sequence[Path], includer: Fragment | None, where: Location
-) -> Fragment:
+def find(name: str, folders: Sequence[str], includer: Fragment | None, where: Location) -> Fragment:
     """Return the fragment of that name.
 
     Args:
@@ -70,49 +68,43 @@ def find(
             where=where,
             fix=f"save it below kickstarts/ and include that{_similar(name, folders)}",
         )
-    tried: list[tuple[Path, str]] = []
     if includer:
-        tried.append((includer.root, includer.folder))
-    tried += [(folder, str(folder)) for folder in folders]
-    for root, folder in tried:
-        candidate = os.path.join(folder, name)  # noqa: PTH118 - a Path takes ten times as long
-        try:
-            facts = os.stat(candidate)  # noqa: PTH116 - likewise
-        except (FileNotFoundError, NotADirectoryError, ValueError):
-            continue
-        except OSError as error:
-            raise InputError(
-                f"fragment {name!r} cannot be read: {error.strerror}", where=where
-            ) from error
-        if not stat.S_ISREG(facts.st_mode):
-            raise InputError(
-                f"fragment {name!r} is no file", where=where, fix="name a file below kickstarts/"
-            )
-        stamp = (
-            facts.st_dev,
-            facts.st_ino,
-            facts.st_size,
-            facts.st_mtime_ns,
-            facts.st_ctime_ns,
-        )
-        known = _found.get((root, candidate, stamp))
-        return known or _located(name, root, candidate, stamp, where)
+        found = _look(name, includer.root, includer.folder, where)
+        if found:
+            return found
+    for folder in folders:
+        found = _look(name, folder, folder, where)
+        if found:
+            return found
     raise InputError(
         f"there is no fragment {name!r}",
         where=where,
-        fix=f"looked in {', '.join(str(folder) for folder in folders) or 'no folder'}"
-        f"{_similar(name, folders)}",
+        fix=f"looked in {', '.join(folders) or 'no folder'}{_similar(name, folders)}",
     )
 
 
-def _located(
-    name: str, root: Path, candidate: str, stamp: tuple[int, ...], where: Location
-) -> Fragment:
-    path = Path(candidate).resolve()
-    below = root.resolve()
+def _look(name: str, root: str, folder: str, where: Location) -> Fragment | None:
+    candidate = f"{folder}/{name}"
+    try:
+        facts = os.stat(candidate)  # noqa: PTH116 - a Path takes three times as long
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise InputError(
+            f"fragment {name!r} cannot be read: {error.strerror}", where=where
+        ) from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputError(
+            f"fragment {name!r} is no file", where=where, fix="name a file below kickstarts/"
+        )
+    stamp = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+    known = _found.get((root, candidate))
+    if known and known.stamp == stamp:
+        return known
+    path, below = Path(candidate).resolve(), Path(root).resolve()
     if not path.is_relative_to(below):
         raise InputError(
-            f"fragment {name!r} lies outside {root.name}/",
+            f"fragment {name!r} lies outside {below.name}/",
             where=where,
             fix="move it below that folder",
         )
@@ -123,13 +115,13 @@ def _located(
         shown_as=f"kickstarts/{path.relative_to(below)}",
         stamp=stamp,
     )
-    return _found.put((root, candidate, stamp), found)
+    return _found.put((root, candidate), found)
 
 
-def _similar(name: str, folders: Sequence[Path]) -> str:
+def _similar(name: str, folders: Sequence[str]) -> str:
     same = sorted(
         str(path.relative_to(folder))
-        for folder in folders
+        for folder in map(Path, folders)
         for path in folder.rglob("*.ks")
         if path.name == Path(name).name
     )

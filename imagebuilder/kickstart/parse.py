@@ -88,17 +88,20 @@ def _commands(
     known: Syntax, parts: Sequence[Part], wrong: list[_Said], warned: list[_Said]
 ) -> Iterator[Command]:
     """Give the commands; note what is wrong with them together, and what is warned of."""
-    known.restart()
-    for n, part in enumerate(parts):
-        for (at, line), command in zip(part.read, part.commands, strict=True):
-            made = known.check(line, command.text, at)
-            warned += [(n, Problem(at, each)) for each in known.take_warnings()]
-            if isinstance(made, Problem):
-                wrong.append((n, made))
-            elif command.data is None:
-                yield replace(command, data=made)
-            else:
-                yield command
+    each = [
+        (n, at, line, command)
+        for n, part in enumerate(parts)
+        for (at, line), command in zip(part.read, part.commands, strict=True)
+    ]
+    verdicts = known.check([(command.text, line) for _, _, line, command in each])
+    for (n, at, _, command), verdict in zip(each, verdicts, strict=True):
+        warned += [(n, Problem(at, text)) for text in verdict.warned]
+        if verdict.wrong:
+            wrong.append((n, Problem(at, verdict.wrong)))
+        elif command.data is None:
+            yield replace(command, data=verdict.data)
+        else:
+            yield command
 
 
 def _refusal(said: Sequence[_Said], parts: Sequence[Part], version: str) -> ImageBuilderError:

@@ -130,6 +130,13 @@ def reader(version: str) -> Reader:
     return Reader(syntax(version))
 
 
+def forget() -> None:
+    """Forget all parts, and what pykickstart said: only time tells the difference."""
+    reader.cache_clear()
+    syntax.cache_clear()
+    wish.cache_clear()
+
+
 def _command(lines: Lines, n: int, line: ReadLine) -> Command:
     return Command(
         name=line.words[0] if line.words else "",

@@ -2,8 +2,8 @@
 
 pykickstart makes all of a version's hundred commands for each file, which takes 30 ms, and an
 option parser takes most of the rest.  Here a command is made when it is first met, and put back
-into its first state for the next file; what the option parser made of words is remembered.  All
-else runs each time: how lines of different commands go together is checked as ever.
+into its first state for the next file; what the option parser made of words is remembered, and
+what pykickstart said of lines that go together.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import shlex
 import threading
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 from pykickstart.base import BaseHandler, KickstartCommand
@@ -55,6 +56,21 @@ class ReadLine:
     options: tuple[str, ...] = ()
     data: Any = None
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What pykickstart says of a line among others.
+
+    Attributes:
+        wrong: what is wrong with it, or "".
+        warned: what it warns of.
+        data: its object, with what lines before it may have put in.
+    """
+
+    wrong: str = ""
+    warned: tuple[str, ...] = ()
+    data: Any = None
 
 
 class _Commands(dict[str, Any]):
@@ -138,6 +154,7 @@ class Syntax:
         plain: type[BaseHandler] = getattr(module, f"{version.upper()}Handler")
         self._parsed: Memo[tuple[Any, ...]] = Memo(_KEPT_LINES)
         self._lines: Memo[ReadLine] = Memo(_KEPT_LINES)
+        self._verdicts: Memo[tuple[Verdict, ...]] = Memo(_KEPT_LINES)
         self._caught: list[warnings.WarningMessage] = []
         self._noted: list[str] = []
         syntax = self
@@ -147,6 +164,7 @@ class Syntax:
                 syntax._remember(parser)
 
         self.handler = Handler()
+        self._social = _social(commandMap[self.handler.version])
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -197,28 +215,53 @@ class Syntax:
             return options(words, None)
         return options(words, getattr(self.handler.commands[words[0]], "op", None))
 
-    def restart(self) -> None:
-        """Begin another kickstart."""
-        self.handler.restart()
+    def check(self, lines: Sequence[tuple[str, ReadLine]]) -> tuple[Verdict, ...]:
+        """Read command lines after each other, as those of one kickstart.
 
-    def check(self, line: ReadLine, text: str, n: int) -> Any:
-        """Read a command line after those before it; return what pykickstart makes of it.
+        Only lines that could see each other are read in one go: those of one command, and those
+        of all commands that look at others.
 
         Args:
-            line: how it reads alone.
-            text: the line.
-            n: its index.
+            lines: the text of each, and how it reads alone.
 
         Returns:
-            pykickstart's object, or a :class:`Problem`.
+            what pykickstart says of each.
         """
-        if line.problem:
-            return Problem(n, line.problem)
-        self.handler.currentLine = f"{text}\n"
-        try:
-            return self.handler.dispatcher(list(line.words), n + 1)
-        except KickstartError as error:
-            return Problem(n, message(error))
+        families: dict[str, list[int]] = {}
+        for n, (_, line) in enumerate(lines):
+            if line.words:
+                families.setdefault(self._family(line.words[0]), []).append(n)
+        made = [Verdict(wrong=line.problem) for _, line in lines]
+        for members in families.values():
+            key = tuple(lines[n][0] for n in members)
+            known = self._verdicts.get(key)
+            if known is None:
+                known = self._together([lines[n] for n in members])
+                self._verdicts.put(key, known, len(key))
+            for n, verdict in zip(members, known, strict=True):
+                made[n] = verdict
+        return tuple(made)
+
+    def _together(self, lines: Sequence[tuple[str, ReadLine]]) -> tuple[Verdict, ...]:
+        self.handler.restart()
+        made: list[Verdict] = []
+        for n, (text, line) in enumerate(lines, 1):
+            self.handler.currentLine = f"{text}\n"
+            data, wrong = None, ""
+            try:
+                data = self.handler.dispatcher(list(line.words), n)
+            except KickstartError as error:
+                wrong = message(error)
+            # A command that can be given once is one object for all its lines: not for keeps.
+            data = copy(data) if isinstance(data, KickstartCommand) else data
+            made.append(Verdict(wrong=wrong, warned=tuple(self.take_warnings()), data=data))
+        return tuple(made)
+
+    def _family(self, name: str) -> str:
+        kind = commandMap[self.handler.version].get(name)
+        if kind is None or name in self._social:
+            return ""
+        return str(kind.__name__)
 
     def _remember(self, parser: Any) -> None:
         if parser is None:
@@ -254,6 +297,38 @@ class Syntax:
             return Namespace(**_copied(made)), list(rest)
 
         parser.parse_known_args = parse_known_args
+
+
+def _social(classes: Mapping[str, Any]) -> frozenset[str]:
+    """Return the commands that look at others, by way of their handler, and those looked at."""
+    by_attribute = {_attribute(kind): name for name, kind in classes.items()}
+    found: set[str] = set()
+    for name, kind in classes.items():
+        rivals = [each for each in kind.conflictingCommands if each in classes]
+        if rivals:
+            found |= {name, *rivals}
+        for function in _functions(kind):
+            names: Iterable[str] = function.__code__.co_names
+            if "handler" not in names:
+                continue
+            if "getattr" in names:  # the names stand in a list of the class
+                names = [*names, *_listed(kind)]
+            found |= {name, *(by_attribute[each] for each in names if each in by_attribute)}
+    kinds = {classes[name] for name in found}
+    return frozenset(name for name, kind in classes.items() if kind in kinds)
+
+
+def _listed(kind: type) -> Iterator[str]:
+    for each in kind.__mro__:
+        for value in vars(each).values():
+            if isinstance(value, list | tuple):
+                yield from (word for word in value if isinstance(word, str))
+
+
+def _functions(kind: type) -> Iterator[FunctionType]:
+    for each in kind.__mro__:
+        if each.__module__.startswith("pykickstart.commands."):
+            yield from (value for value in vars(each).values() if isinstance(value, FunctionType))
 
 
 @cache

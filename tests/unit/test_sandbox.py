@@ -192,3 +192,24 @@ def test_waiting_for_a_process() -> None:
         assert not sandbox.wait_until_gone(process.pid, timeout=0.1)
         sandbox.end(process, grace=5)
     assert sandbox.wait_until_gone(process.pid, timeout=5)
+
+
+@can_enclose
+@pytest.mark.parametrize("below_tmp", [True, False])
+def test_a_folder_for_temporary_files_of_its_own(tmp_path: Path, below_tmp: bool) -> None:
+    project = tmp_path / "project" if below_tmp else Path("/usr")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/before").touch()
+    script = "pwd; ls /tmp; touch /tmp/made" + ("; touch here" if below_tmp else "")
+    code = """
+import subprocess
+argv = sandbox.with_private_tmp(["sh", "-c", sys.argv[3]], Path(sys.argv[1]), Path(sys.argv[2]))
+print(subprocess.run(argv, capture_output=True, text=True).stdout)
+"""
+    found = inside(code, str(tmp_path / "private"), str(project), script).split()
+    assert found[0] == str(project)
+    assert "before" in found
+    assert (tmp_path / "private/made").exists()
+    assert not Path("/tmp/made").exists()
+    assert (tmp_path / "project/here").exists() == below_tmp

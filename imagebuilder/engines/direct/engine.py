@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,7 +34,7 @@ from imagebuilder.engines.direct import (
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
-from imagebuilder.engines.direct.resolve import resolve
+from imagebuilder.engines.direct.resolve import Resolution, resolve
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError
 from imagebuilder.kickstart import Kickstart
@@ -57,7 +58,8 @@ class DirectEngine:
         resolved, kickstart = request.resolved, request.kickstart
         opened = self._index(request)
         found = resolve(opened, kickstart, request.reporter)
-        packages.check_names(found.versions, _where_packages(kickstart))
+        if not _can_boot(found):
+            packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
         return (
             StepSpec(
@@ -201,6 +203,11 @@ class DirectEngine:
             image=resolved.recipe.image,
             missing=found.missing,
         )
+
+
+@lru_cache(maxsize=256)
+def _can_boot(found: Resolution) -> bool:
+    return not packages.lacking(found.versions)
 
 
 def _arch(resolved: ResolvedRecipe) -> str:

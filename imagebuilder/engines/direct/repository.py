@@ -19,7 +19,7 @@ _FINGERPRINT = re.compile(r"^[0-9A-Fa-f]{16,40}!?$")
 _ARMOUR = b"-----BEGIN PGP"
 _LARGEST = 1 << 20  # bytes of a key or certificate
 # Where a build host has files that the machine which boots the image has not.
-_LOCAL = ("file:", "copy:", "cdrom:")
+LOCAL = ("file:", "copy:", "cdrom:")
 
 # sources.list(5), "THE DEB AND DEB-SRC TYPES: OPTIONS".
 OPTIONS = (
@@ -104,7 +104,7 @@ class Repository:
     @property
     def is_local(self) -> bool:
         """Whether it is on the build host alone."""
-        return self.url.startswith(_LOCAL)
+        return self.url.startswith(LOCAL)
 
     def line(self, keys: dict[str, str] | None = None) -> str:
         """Return the line of a sources.list.
@@ -170,7 +170,8 @@ def read(text: str, suite: str, root: Path, where: Location) -> Repository:
         )
     options = tuple(_options(found["options"] or "", where))
     return Repository(
-        url=url,
+        # dpkg in the tree cannot see what a file: URL leads to; apt hands it copies instead.
+        url=re.sub("^(file|copy):/+", "copy:/", url),
         suite=named,
         components=tuple(components),
         options=options,

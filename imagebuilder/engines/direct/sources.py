@@ -16,7 +16,7 @@ from typing import Any
 
 from imagebuilder.command import redact
 from imagebuilder.engines.direct.host_apt import APT, HostSources, host_sources
-from imagebuilder.engines.direct.repository import File, Repository, host_file, read
+from imagebuilder.engines.direct.repository import LOCAL, File, Repository, host_file, read
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.kickstart import Command, Kickstart
 from imagebuilder.project import ResolvedRecipe
@@ -110,13 +110,14 @@ def _host_sources(suite: str, apt: Path, _state: tuple[tuple[str, int, int], ...
 def _sources(named: Sequence[Repository], host: Sequence[str], origin: str) -> Sources:
     """Put the lines in order: of one version in several places apt takes the first."""
     _check_hosts(named)
-    lines = [(1000, line) for line in host] + [(each.cost, each.line()) for each in named]
+    here = [re.sub(r"\sfile:/", " copy:/", line) for line in host]  # as in repository.read
+    lines = [(1000, line) for line in here] + [(each.cost, each.line()) for each in named]
     lines.sort(key=lambda each: each[0])
     return Sources(
         lines=tuple(dict.fromkeys(line for _, line in lines)),
         origin=origin,
         repositories=tuple(named),
-        kept=tuple(host),
+        kept=tuple(line for line in here if not any(f" {each}" in line for each in LOCAL)),
     )
 
 

@@ -199,7 +199,7 @@ def test_a_ruleset_is_written_and_loaded_at_boot(tree: Guest, kickstart_of: Pars
         "flush ruleset",
         "type filter hook input priority filter; policy drop;",
         "ct state established,related accept",
-        "meta l4proto { icmp, ipv6-icmp } accept",
+        'meta l4proto { 1, 58 } accept comment "ICMP, ICMPv6"',
         "ct helper ftp {",
         'tcp dport 21 ct helper set "ftp"',
     ):

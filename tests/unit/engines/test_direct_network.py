@@ -278,6 +278,7 @@ def test_all_that_is_wrong_is_said_at_once(refused: Callable[[str], list[InputEr
             [
                 "GenericReceiveOffload=no",
                 "TCPSegmentationOffload=yes",
+                "TCP6SegmentationOffload=yes",
                 "RxBufferSize=4096",
                 "TxBufferSize=512",
             ],

@@ -100,6 +100,20 @@ def test_sources_that_apt_would_not_read_are_refused(
     assert str(caught.value.where) == "kickstarts/a.ks:2"
 
 
+def test_what_is_on_this_host_is_copied_and_not_in_the_image(
+    found: Callable[..., Sources],
+) -> None:
+    made = found(
+        'repo --name=x --baseurl="[trusted=yes] file:///srv/x ./"\n',
+        apt={"sources.list": "deb file:/srv/debian bookworm main\n"},
+    )
+    assert made.lines == (
+        "deb copy:/srv/debian bookworm main",
+        "deb [trusted=yes] copy:/srv/x ./",
+    )
+    assert "/srv" not in kept(made).model_dump_json()
+
+
 def test_of_the_same_version_the_cheapest_is_taken(found: Callable[..., Sources]) -> None:
     text = """
         repo --name=dear --baseurl="http://dear/x ./" --cost=2000
@@ -173,9 +187,9 @@ Codename: bookworm
 Site: http://site/ovs
 
 Created-By: Packages
-Repo-URI: file:/srv/x/
+Repo-URI: copy:/srv/x/
 Release: ./
-Site: file:/srv/x
+Site: copy:/srv/x
 """
 
 

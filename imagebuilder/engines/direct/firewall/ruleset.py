@@ -124,7 +124,11 @@ def read_firewall(commands: Iterable[Command]) -> Firewall:
 
 
 def ruleset(firewall: Firewall) -> str:
-    """Return the ruleset: what no line names is turned away."""
+    """Return the ruleset: what no line names is turned away.
+
+    IP protocols stand there by number: nft knows their names from /etc/protocols alone, which an
+    image has only with the package netbase.
+    """
     rules = [*_ALWAYS, *(f'iifname "{name}" accept' for name in firewall.trusted)]
     rules += [rule for rule in firewall.rules if rule not in _ALWAYS]
     lines = "".join(f"\t\t{rule}\n" for rule in rules)
@@ -138,7 +142,7 @@ table inet filter {{
 \t\tct state established,related accept
 \t\tct state invalid drop
 \t\tiif lo accept
-\t\tmeta l4proto {{ icmp, ipv6-icmp }} accept
+\t\tmeta l4proto {{ 1, 58 }} accept comment "ICMP, ICMPv6"
 {lines}\t\treject with icmpx admin-prohibited
 \t}}
 \tchain forward {{

@@ -90,9 +90,9 @@ def _settings(said: Said, words: list[str], device: str) -> Iterator[tuple[str, 
                 f"honoured with {mode} are: {', '.join(sorted(table))}; for the rest add the "
                 "package ethtool and a unit that runs it",
             )
-        key, value = table[name]
+        keys, value = table[name]
         try:
-            yield key, value(text)
+            yield from ((key, value(text)) for key in keys.split())
         except _NoValueError as error:
             raise said.refuse(f"--ethtool: {name} {text}: {error}") from error
 
@@ -152,7 +152,8 @@ def _coalesce() -> Iterator[tuple[str, tuple[str, _Value]]]:
 _FEATURES = {
     ("rx", "rx-checksumming"): "ReceiveChecksumOffload",
     ("tx", "tx-checksumming"): "TransmitChecksumOffload",
-    ("tso", "tcp-segmentation-offload"): "TCPSegmentationOffload",
+    # With these two off the kernel drops the rest of what ethtool counts as TSO.
+    ("tso", "tcp-segmentation-offload"): "TCPSegmentationOffload TCP6SegmentationOffload",
     ("tx-tcp6-segmentation",): "TCP6SegmentationOffload",
     ("gso", "generic-segmentation-offload"): "GenericSegmentationOffload",
     ("gro", "generic-receive-offload"): "GenericReceiveOffload",
