@@ -134,7 +134,7 @@ def make_plan(
         vault=resolved.vault(reporter.cancel),
     )
     notes = (*request.kickstart.warnings, *engine.check(request))
-    args = tuple(dict.fromkeys((*request.kickstart.kernel_args, *resolved.recipe.kernel.args)))
+    args = (*request.kickstart.kernel_args, *resolved.recipe.kernel.args)
     specs = (
         *engine.steps(request),
         StepSpec(

@@ -167,13 +167,15 @@ class Kickstart:
 
     @property
     def kernel_args(self) -> tuple[str, ...]:
-        """The kernel arguments of all ``bootloader --append``."""
+        """The kernel arguments of all ``bootloader --append``, in order.
+
+        Repeated ones stay: ``hugepages=`` belongs to the ``hugepagesz=`` before it, and the last
+        ``console=`` is the one that the system writes to.
+        """
         return tuple(
-            dict.fromkeys(
-                word
-                for command in self.all("bootloader")
-                for word in (command.data.appendLine or "").split()
-            )
+            word
+            for command in self.all("bootloader")
+            for word in (command.data.appendLine or "").split()
         )
 
     def to_dict(self, lines: Sequence[Line] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imagebuilder import command
 from imagebuilder.engines.direct.job import Job
+from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.seal import clamp_times
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import InputError, Location, StepError
@@ -72,35 +73,37 @@ def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) 
         *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
     counter = _Counter(reporter, 2 * job.package_count)
-    command.run(
-        [
-            "mmdebstrap",
-            "--verbose",
-            "--mode=root",
-            "--format=directory",
-            "--variant=minbase",
-            f"--architectures={job.arch}",
-            *options,
-            *(f"--include={name}" for name in job.packages),
-            job.suite,
-            str(into),
-            "-",
-        ],
-        timeout=TIMEOUT,
-        stdin=job.sources.encode(),
-        cancel=reporter.cancel,
-        env={
-            **{name: os.environ[name] for name in _KEPT if name in os.environ},
-            "LC_ALL": "C.UTF-8",
-            "SOURCE_DATE_EPOCH": str(job.epoch),
-            "DEBIAN_FRONTEND": "noninteractive",
-        },
-        on_line=counter.look,
-        on_error_line=counter.look,
-        log=log,
-        what="installing the packages",
-        fix="the excerpt is the end of what mmdebstrap said",
-    )
+    try:
+        command.run(
+            [
+                "mmdebstrap",
+                "--verbose",
+                "--mode=root",
+                "--format=directory",
+                "--variant=minbase",
+                f"--architectures={job.arch}",
+                *options,
+                *(f"--include={name}" for name in job.packages),
+                job.suite,
+                str(into),
+                "-",
+            ],
+            timeout=TIMEOUT,
+            stdin=job.sources.encode(),
+            cancel=reporter.cancel,
+            env={
+                **{name: os.environ[name] for name in _KEPT if name in os.environ},
+                "LC_ALL": "C.UTF-8",
+                "SOURCE_DATE_EPOCH": str(job.epoch),
+                "DEBIAN_FRONTEND": "noninteractive",
+            },
+            on_line=counter.look,
+            on_error_line=counter.look,
+            log=log,
+            what="installing the packages",
+        )
+    except StepError as error:
+        raise explained(error, log) from error
     clamp_times(into, job.epoch)
 
 

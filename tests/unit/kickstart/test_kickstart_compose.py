@@ -337,11 +337,12 @@ def test_scripts(kickstart_of: Parsed) -> None:
 
 def test_kernel_arguments_add_up(kickstart_of: Parsed) -> None:
     made = kickstart_of("""
-        bootloader --append="a=1 b"
+        bootloader --append="hugepagesz=1G hugepages=4"
         bootloader --location=none
-        bootloader --append="b c"
+        bootloader --append="hugepagesz=2M hugepages=4"
         """)
-    assert made.kernel_args == ("a=1", "b", "c")
+    # Each count belongs to the size before it: none is the other's repetition.
+    assert made.kernel_args == ("hugepagesz=1G", "hugepages=4", "hugepagesz=2M", "hugepages=4")
 
 
 def test_json_and_back(composed: Composed) -> None:

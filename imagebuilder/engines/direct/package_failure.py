@@ -1,0 +1,45 @@
+"""Why packages could not be installed, out of all that mmdebstrap, apt and dpkg said."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+
+from imagebuilder.errors import StepError
+
+_BEFORE, _AFTER = 8, 2  # lines about the first package that dpkg gave up
+_END = 12
+_LONGEST = 200  # characters of a line; apt's own command line names every package
+
+# dpkg(1) goes on with the packages that do not need the one that failed: hundreds of lines.
+_GIVEN_UP = re.compile(r"dpkg: error processing (?:package|archive) (?P<name>[^\s:]+)")
+# These follow from the failure, and do not explain it.
+_FOLLOWS = re.compile(
+    r"E: (Sub-process|setup failed|mmdebstrap failed|run_chroot failed)|I: main\(\) received"
+    r"|Errors were encountered while processing:|\[exit status "
+)
+
+
+def explained(error: StepError, log: Path) -> StepError:
+    """Return the error with the lines of the log that say why, and the package's name if known.
+
+    Args:
+        error: mmdebstrap's failure.
+        log: all that was said.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return error
+    for n, line in enumerate(lines):
+        if found := _GIVEN_UP.search(line):
+            first = max(0, n - _BEFORE)
+            return _with(error, lines[first : n + 1 + _AFTER], f": dpkg gave up {found['name']}")
+    reasons = (line for line in reversed(lines) if line.strip() and not _FOLLOWS.match(line))
+    return _with(error, list(islice(reasons, _END))[::-1], "")
+
+
+def _with(error: StepError, lines: list[str], why: str) -> StepError:
+    shown = "\n".join(line[:_LONGEST] + ("…" if len(line) > _LONGEST else "") for line in lines)
+    return StepError(error.what + why, where=error.where, excerpt=shown, log=error.log)
