@@ -78,10 +78,9 @@ def test_the_booted_machine_is_what_the_kickstart_says(
 ) -> None:
     options = imagebuilder.Options.make(cache_dir=cache_dir)
     report = imagebuilder.smoke_image(project, image, options)
-    failed = [(each.name, each.outcome, each.found) for each in report.checks]
-    assert [each for each in failed if each[1] != "passed"] == []
-    assert len(failed) > 45
-    assert report.passed
+    assert [each for each in report.checks if each.outcome != "passed"] == []
+    assert len(report.checks) > 45
+    assert report.passed, report.failure
 
 
 def test_what_has_no_effect_or_came_to_nothing_is_said(image: imagebuilder.Image) -> None:
@@ -138,7 +137,7 @@ def test_what_is_refused_has_its_lines_before_any_work_starts(
         ("recipes/refused.toml:3", "neither true nor false"),
         ("recipes/refused.toml:4", "no file 'nosuch'"),
     ):
-        line = next(each for each in result.stderr.splitlines() if each.lstrip().startswith(place))
+        line = next(each for each in result.stderr.splitlines() if place in each)
         assert what in line
     assert not (root / "build/refused").exists()
 
