@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from imagebuilder import command
 from imagebuilder.errors import HostError, InputError, Location, StepError
@@ -116,6 +117,27 @@ class Vault:
             return shlex.quote(value)
 
         return _QUOTED.sub(put, text)
+
+    def reveal_url(self, text: str, where: Location | None = None) -> str:
+        """Return a text of URLs with the values in place, percent-encoded inside a URL.
+
+        A value that stands before ``://``, such as a whole URL, is put in as it is.
+
+        Raises:
+            InputError: a secret is not to be had, or does not fit into a line.
+        """
+
+        def put(found: re.Match[str]) -> str:
+            value = self.value(found[1], where)
+            if re.search(r"\s", value):
+                raise InputError(
+                    f"secret {found[1]!r} has spaces or several lines, which no URL has",
+                    where=where,
+                )
+            word = text[: found.start()].rpartition(" ")[2]
+            return quote(value, safe="") if "://" in word else value  # RFC 3986, section 2.1
+
+        return PLACEHOLDER.sub(put, text)
 
     def _find(self, name: str, where: Location | None) -> str:
         standard = f"IMAGEBUILDER_SECRET_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"

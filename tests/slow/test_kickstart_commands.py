@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import pytest
 from support import ROOT, Cli, copy_project
@@ -14,6 +20,14 @@ import imagebuilder
 
 pytestmark = pytest.mark.slow
 DATA = ROOT / "tests/data/everything"
+
+# What could break a command line, a URL, a script or a list of debconf's answers.
+SECRETS = {
+    "root_password": 'root\'s "own" $word',
+    "repo_password": "p@ss/w:rd%41",
+    "site_word": "a word; for 'debconf'",
+    "site_key": "-----BEGIN KEY-----\nAAAA$(reboot)`BBBB\\n\n-----END KEY-----",
+}
 
 CONTROL = """\
 Package: {name}
@@ -56,14 +70,41 @@ def repository(folder: Path, work: Path) -> Path:
     return folder
 
 
+class Guarded(SimpleHTTPRequestHandler):
+    """Files for those who know the password."""
+
+    def do_GET(self) -> None:
+        said = self.headers.get("Authorization", "")
+        if (
+            said
+            != "Basic " + base64.b64encode(f"site:{SECRETS['repo_password']}".encode()).decode()
+        ):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="site"')
+            self.end_headers()
+            return
+        super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> imagebuilder.Project:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[imagebuilder.Project]:
     folder = copy_project(tmp_path_factory.mktemp("everything"))
     shutil.copytree(DATA, folder, dirs_exist_ok=True, symlinks=True)
-    made = repository(folder / "repository", tmp_path_factory.mktemp("packages"))
+    made = repository(tmp_path_factory.mktemp("site") / "site", tmp_path_factory.mktemp("packages"))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Guarded, directory=str(made)))
+    Thread(target=server.serve_forever, daemon=True).start()
     kickstart = folder / "kickstarts/everything.ks"
-    kickstart.write_text(kickstart.read_text().replace("REPOSITORY", str(made)))
-    return imagebuilder.Project.open(folder)
+    address = f"127.0.0.1:{server.server_port}"
+    kickstart.write_text(kickstart.read_text().replace("REPOSITORY", address))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SECRETS.items():
+            patch.setenv(f"IMAGEBUILDER_SECRET_{name.upper()}", value)
+        yield imagebuilder.Project.open(folder)
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +141,14 @@ def test_what_has_no_effect_or_came_to_nothing_is_said(image: imagebuilder.Image
 
 
 def test_no_password_is_in_any_file_beside_the_rootfs(image: imagebuilder.Image) -> None:
+    hidden = ["wonderland", "through-the-glass", "$6$saltsalt", quote(SECRETS["repo_password"])]
+    hidden += [line for value in SECRETS.values() for line in value.splitlines() if "-" not in line]
+    assert "AAAA$(reboot)`BBBB\\n" in hidden
     for path in image.path.rglob("*"):
         if path.is_file() and path.name not in ("rootfs.squashfs", "initrd.img", "vmlinuz"):
             data = path.read_bytes()
-            for secret in (b"root-of-all", b"wonderland", b"through-the-glass", b"$6$saltsalt"):
-                assert secret not in data, path
+            for secret in hidden:
+                assert secret.encode() not in data, path
 
 
 REFUSED = """\

@@ -151,7 +151,7 @@ class DirectEngine:
         )
 
     def _index(self, request: Request) -> index.Index:
-        sources = find_sources(request.resolved, request.kickstart)
+        sources = find_sources(request.resolved, request.kickstart, request.vault)
         return index.open_index(
             request.cache_dir,
             sources,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 
+from imagebuilder.command import redact
 from imagebuilder.engines.base import Input, Request
 from imagebuilder.engines.direct import fate, files, package_options, preseed
 from imagebuilder.engines.direct.resolve import Resolution
@@ -105,5 +106,7 @@ def _of_apt(sources: Sources) -> Iterator[Input]:
     for each in sources.repositories:
         if each.keep and each.name:
             files_ = (f"{name} {file.digest}" for name, file in each.files)
-            said = json.dumps([each.name, each.identity(), each.settings, *files_])
+            # As the image's apt will have them: without credentials.
+            settings = [(name, redact(value)) for name, value in each.settings]
+            said = json.dumps([each.name, each.identity(), settings, *files_])
             yield Input.of("apt", said, f"repo {each.name} of {each.where}")

@@ -80,6 +80,7 @@ class Repository:
         settings: what apt is told of its host: ``Proxy``, ``Verify-Peer``…
         files: the same, where it is the name of a file.
         where: the line that names it.
+        said: what its identity has in place of the line, if there is a secret in it.
     """
 
     url: str
@@ -95,6 +96,7 @@ class Repository:
     settings: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, File], ...] = ()
     where: Location | None = None
+    said: str = ""
 
     @property
     def host(self) -> str:
@@ -123,7 +125,7 @@ class Repository:
     def identity(self) -> str:
         """Return what decides which packages come from it: no credentials, no paths of keys."""
         said = [
-            redact(self.line({each.said: each.digest for each in self.keys})),
+            self.said or redact(self.line({each.said: each.digest for each in self.keys})),
             *(f"+{each}" for each in self.include),
             *(f"-{each}" for each in self.exclude),
         ]

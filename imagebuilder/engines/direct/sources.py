@@ -8,7 +8,7 @@ put in place of the other's, so that a site's mirror, proxy and keys just work.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from imagebuilder.engines.direct.repository import LOCAL, File, Repository, host
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.kickstart import Command, Kickstart
 from imagebuilder.project import ResolvedRecipe
+from imagebuilder.secrets import Vault, names_in
 
 _PATTERN = re.compile(r"^[a-z0-9*?][a-z0-9+.*?\[\]!-]*$")
 _PROXY = re.compile(r"^([a-z][a-z0-9+.-]*://[^\s\"\\]+|DIRECT)$")
@@ -61,21 +62,30 @@ class Sources:
         return tuple(f'{name} "{value}";' for name, value in found.items())
 
 
-def find_sources(resolved: ResolvedRecipe, kickstart: Kickstart, *, apt: Path = APT) -> Sources:
+def find_sources(
+    resolved: ResolvedRecipe, kickstart: Kickstart, vault: Vault | None = None, *, apt: Path = APT
+) -> Sources:
     """Return where the packages of a recipe come from.
 
     Args:
         resolved: the recipe.
         kickstart: its kickstart.
+        vault: what the secrets in URLs stand for.
         apt: the host's apt configuration.
 
     Raises:
-        InputError: a ``url`` or ``repo`` line, or the project file, names something unusable.
+        InputError: a ``url`` or ``repo`` line, or the project file, names something unusable, or
+            a secret that is not to be had.
         HostError: nothing names a source.
     """
     suite, root = resolved.distro.suite, resolved.project.root
-    urls = [_repository(each, each.data.url, suite, root) for each in kickstart.all("url")]
-    repos = [_repository(each, each.data.baseurl, suite, root) for each in kickstart.all("repo")]
+    reveal = (vault or Vault()).reveal_url
+
+    def repository(each: Command, url: str | None) -> Repository:
+        return _repository(each, url, suite, root, reveal)
+
+    urls = [repository(each, each.data.url) for each in kickstart.all("url")]
+    repos = [repository(each, each.data.baseurl) for each in kickstart.all("repo")]
     mirrors = resolved.project.settings.mirrors.get(resolved.distro.id)
     if urls:
         return _sources([*urls, *repos], (), "the kickstart's url and repo")
@@ -121,7 +131,9 @@ def _sources(named: Sequence[Repository], host: Sequence[str], origin: str) -> S
     )
 
 
-def _repository(command: Command, url: str | None, suite: str, root: Path) -> Repository:
+def _repository(
+    command: Command, url: str | None, suite: str, root: Path, reveal: Callable[..., str]
+) -> Repository:
     data, where = command.data, command.where
     if not url:
         raise InputError(
@@ -129,8 +141,10 @@ def _repository(command: Command, url: str | None, suite: str, root: Path) -> Re
             where=where,
             fix=f"add {'--url' if command.name == 'url' else '--baseurl'}=URL",
         )
-    found = read(url, suite, root, where)
-    settings = _settings(data, where)
+    found = read(reveal(url, where), suite, root, where)
+    if names_in(url):
+        found = replace(found, said=url)
+    settings = _settings(data, where, reveal)
     files = _files(data, root, where)
     if (settings or files) and not found.host:
         raise InputError(f"{redact(found.url)} has no host that a proxy leads to", where=where)
@@ -161,14 +175,17 @@ def _repository(command: Command, url: str | None, suite: str, root: Path) -> Re
     )
 
 
-def _settings(data: Any, where: Location) -> tuple[tuple[str, str], ...]:
+def _settings(
+    data: Any, where: Location, reveal: Callable[..., str]
+) -> tuple[tuple[str, str], ...]:
     settings: list[tuple[str, str]] = []
     if data.proxy:
-        if not _PROXY.match(data.proxy):
+        proxy = reveal(data.proxy, where)
+        if not _PROXY.match(proxy):
             raise InputError(
-                f"--proxy={redact(data.proxy)} is no URL", where=where, fix="write http://HOST:PORT"
+                f"--proxy={redact(proxy)} is no URL", where=where, fix="write http://HOST:PORT"
             )
-        settings.append(("Proxy", data.proxy))
+        settings.append(("Proxy", proxy))
     if data.noverifyssl:
         settings += [("Verify-Peer", "false"), ("Verify-Host", "false")]
     return tuple(settings)

@@ -27,7 +27,7 @@ def found(make_project: MakeProject, tmp_path: Path) -> Callable[..., Sources]:
             }
         )
         resolved = project.resolve("r")
-        return find_sources(resolved, compose(resolved), apt=tmp_path / "apt")
+        return find_sources(resolved, compose(resolved), resolved.vault(), apt=tmp_path / "apt")
 
     return find
 
@@ -270,3 +270,34 @@ def test_credentials_are_in_the_text_and_nowhere_else(found: Callable[..., Sourc
     made = found("url --url=https://me:geheim@site/debian\n")
     assert made.text == "deb https://me:geheim@site/debian bookworm main\n"
     assert made.redacted() == "deb https://site/debian bookworm main\n"
+
+
+def test_secrets_in_urls_are_encoded_and_change_nothing_else(
+    found: Callable[..., Sources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = (
+        'url --url="http://me:{{ secret("pass") }}@{{ secret("host") }}/debian" '
+        '--proxy=http://{{ secret("pass") }}@proxy:3128\n'
+        'repo --name=whole --baseurl="{{ secret("whole") }}" --install\n'
+    )
+    monkeypatch.setenv("IMAGEBUILDER_SECRET_HOST", "mirror.example")
+    monkeypatch.setenv("IMAGEBUILDER_SECRET_WHOLE", "deb https://t0ken.example/t0ken bookworm x")
+    with pytest.raises(InputError, match="there is no secret 'pass'") as caught:
+        found(line)
+    assert str(caught.value.where) == "kickstarts/a.ks:1"
+    monkeypatch.setenv("IMAGEBUILDER_SECRET_PASS", "p@ss/w:rd")
+    with pytest.raises(InputError, match="'whole' has spaces") as caught:
+        found(line)
+    assert "t0ken" not in str(caught.value)
+    monkeypatch.setenv("IMAGEBUILDER_SECRET_WHOLE", "https://t0ken.example/t0ken")
+    sources = found(line)
+    assert sources.lines == (
+        "deb http://me:p%40ss%2Fw%3Ard@mirror.example/debian bookworm main",
+        "deb https://t0ken.example/t0ken bookworm main",
+    )
+    proxy = 'Acquire::http::Proxy::mirror.example "http://p%40ss%2Fw%3Ard@proxy:3128";'
+    assert proxy in sources.settings()
+    assert "t0ken" not in sources.redacted() + sources.identity()
+    assert "p%40ss" not in sources.redacted() + sources.identity()
+    monkeypatch.setenv("IMAGEBUILDER_SECRET_PASS", "another-one")
+    assert found(line).identity() == sources.identity()
