@@ -28,6 +28,7 @@ from imagebuilder.recipe import (
     SecretSource,
     SmokeOptions,
     Waiver,
+    json_schema,
 )
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -303,10 +304,7 @@ def _words(fate: Fate) -> str:
 
 def schema() -> str:
     """Return the JSON Schema of a recipe file."""
-    made = Recipe.model_json_schema()
-    made["properties"].pop("name")  # a recipe's name is that of its file
-    made["required"] = [name for name in made.get("required", []) if name != "name"]
-    return json.dumps(made, indent=1) + "\n"
+    return json.dumps(json_schema(), indent=1) + "\n"
 
 
 PAGES = {

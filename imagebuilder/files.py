@@ -1,4 +1,4 @@
-"""Putting whole folders in place, so that a reader sees the old one or the new one."""
+"""Putting files in place so that a reader sees all of them or none, the old or the new."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 _RENAME_EXCHANGE = 2  # <linux/fs.h>; renameat2(2), Linux 3.15
@@ -51,3 +52,38 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def create(root: Path, texts: Mapping[str, str]) -> None:
+    """Write new files below a folder: all of them, or none.
+
+    Args:
+        root: the folder; it is made if it is not there.
+        texts: for each path below it, what the file is to hold.
+
+    Raises:
+        FileExistsError: one of them is there already, or something else of that name.
+        OSError: the disk is full, a folder cannot be written to.
+    """
+    made: list[Path] = []
+    try:
+        for path, text in texts.items():
+            target = root / path
+            _make_folders(target.parent, made)
+            with target.open("x", encoding="utf-8", newline="\n") as file:
+                made.append(target)
+                file.write(text)
+    except BaseException:
+        for each in reversed(made):
+            each.rmdir() if each.is_dir() else each.unlink(missing_ok=True)
+        raise
+
+
+def _make_folders(folder: Path, made: list[Path]) -> None:
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir()
+        made.append(each)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -365,3 +365,11 @@ def check_name(name: str, where: Location | None = None) -> str:
             "digit, and has at most 63 characters",
         )
     return name
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe file, for editors."""
+    made = Recipe.model_json_schema()
+    made["properties"].pop("name")  # a recipe's name is that of its file
+    made["required"] = [name for name in made.get("required", []) if name != "name"]
+    return made

@@ -38,6 +38,10 @@ class Output:
         if not self.as_json and not self.quiet:
             self._print(text, sys.stdout)
 
+    def text(self, text: str) -> None:
+        """Print a result that is a file for machines and people alike."""
+        self._print(text, sys.stdout)
+
     def data(self, kind: str, value: Any) -> None:
         """Print a result for machines: one line ``{"KIND": …}``."""
         if self.as_json:

@@ -24,7 +24,7 @@ DATA = ROOT / "tests/data/everything"
 # What could break a command line, a URL, a script or a list of debconf's answers.
 SECRETS = {
     "root_password": 'root\'s "own" $word',
-    "repo_password": "p@ss/w:rd%41",
+    "repo_password": "p#ss?w:rd&+[1]",
     "site_word": "a word; for 'debconf'",
     "site_key": "-----BEGIN KEY-----\nAAAA$(reboot)`BBBB\\n\n-----END KEY-----",
 }

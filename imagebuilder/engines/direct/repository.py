@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from imagebuilder.command import redact
 from imagebuilder.errors import InputError, Location
@@ -163,6 +163,7 @@ def read(text: str, suite: str, root: Path, where: Location) -> Repository:
     url, *rest = found["rest"].partition("#")[0].split()
     if not _URL.match(url):
         raise InputError(f"{redact(url)!r} is no URL of a package source", where=where, fix=_FORMS)
+    _check_credentials(url, where)
     named, *components = rest or [suite, "main"]
     if named.endswith("/") and components:
         raise InputError(f"{named} is a folder, which has no components", where=where, fix=_FORMS)
@@ -186,6 +187,17 @@ def read(text: str, suite: str, root: Path, where: Location) -> Repository:
         ),
         where=where,
     )
+
+
+def _check_credentials(url: str, where: Location) -> None:
+    """Refuse what apt would read as a host: it decodes a URL, and then splits it once more."""
+    said, at, _ = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if at and set("/@%") & set(unquote(said)):
+        raise InputError(
+            f"{redact(url)}: apt cannot take a user or password with / @ or % in a URL",
+            where=where,
+            fix="choose another password for the mirror",
+        )
 
 
 def _options(text: str, where: Location) -> Iterator[tuple[str, str]]:
