@@ -189,8 +189,8 @@ def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:
     ids: dict[str, str] = {}
     for spec in specs:
         below = [ids[spec.after]] if spec.after else list(ids.values())
-        words = [spec.name, *below, *(f"{each.kind} {each.digest}" for each in spec.inputs)]
-        ids[spec.name] = digest_of("".join(f"{word}\n" for word in words))
+        words = [spec.name, *below, *[f"{each.kind} {each.digest}" for each in spec.inputs], ""]
+        ids[spec.name] = digest_of("\n".join(words))
     return ids
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 
+@cache
 def folder(kind: Literal["recipes", "kickstarts"]) -> Path:
     """Return the folder; a wheel has it in the package, a checkout beside the package."""
     package = Path(__file__).parent

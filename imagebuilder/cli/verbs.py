@@ -27,12 +27,13 @@ T = TypeVar("T")
 def plan(context: Context) -> int:
     """``plan``."""
     project = context.project()
-    plans = [
-        pipeline.plan_image(project, name, context.options()) for name in context.names(project)
-    ]
-    for each in plans:
-        _say_plan(context, each, reasons=True)
-    return _question(context, any(not each.up_to_date for each in plans))
+    options = context.options()
+    is_stale = False
+    for name in context.names(project):
+        found = pipeline.plan_image(project, name, options)
+        _say_plan(context, found, reasons=True)
+        is_stale = is_stale or not found.up_to_date
+    return _question(context, is_stale)
 
 
 def build(context: Context) -> int:
@@ -177,16 +178,18 @@ def _unpublished(plan: Plan, catalog: Catalog, channel: str) -> bool:
 
 
 def _say_plan(context: Context, plan: Plan, *, reasons: bool) -> None:
-    context.out.data("plan", plan.to_dict())
+    if context.out.as_json:
+        context.out.data("plan", plan.to_dict())
+        return
     state = "up to date" if plan.up_to_date else "to be built"
-    context.out.say(f"{plan.name}: image {plan.image_id}, {state}")
+    lines = [f"{plan.name}: image {plan.image_id}, {state}"]
     for step in plan.steps:
         what = "reuse" if step.reused else "run  "
         reason = f"  because {step.reason}" if reasons and not step.reused else ""
         reason = f"  {step.reason}" if reasons and step.reused else reason
-        context.out.say(f"  {what}  {step.name:10} {step.text};{reason}".rstrip(";"))
-    for note in plan.notes:
-        context.out.say(f"  note   {note}")
+        lines.append(f"  {what}  {step.name:10} {step.text};{reason}".rstrip(";"))
+    lines += (f"  note   {note}" for note in plan.notes)
+    context.out.say("\n".join(lines))
 
 
 def _say_image(context: Context, image: Image) -> None:

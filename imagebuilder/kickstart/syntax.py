@@ -102,6 +102,7 @@ class _Lazy:
     def _registerCommands(self, *_: Any) -> None:  # noqa: N802
         classes = commandMap[self.version]
         self.first: dict[int, tuple[Any, dict[str, Any]]] = {}
+        self.read: set[str] = set()
         self.attributes = {_attribute(each): name for name, each in classes.items()}
         self.commands = _Commands(classes, self._make)
         for name, each in dataMap[self.version].items():
@@ -124,9 +125,19 @@ class _Lazy:
             raise AttributeError(name)
         return self.commands[known]
 
-    def restart(self) -> None:
-        """Put all commands into their first state."""
-        for command, state in self.first.values():
+    def restart(self, social: frozenset[str]) -> None:
+        """Put the commands that were read since the last call into their first state.
+
+        Args:
+            social: the commands that may have changed others, too.
+        """
+        read, self.read = self.read, set()
+        if read & social:
+            stale = [*self.first.values()]
+        else:
+            known = (id(self.commands[name]) for name in read if name in self.commands)
+            stale = [self.first[each] for each in known if each in self.first]
+        for command, state in stale:
             now = vars(command)
             now.clear()
             now.update(_copied(state))
@@ -199,16 +210,20 @@ class Syntax:
             return ReadLine((), problem=str(error))
         if not words or not words[0]:
             return ReadLine((), problem="an empty word is no command")
-        self.handler.restart()
+        self.handler.restart(self._social)
         data = None
         try:
-            data = self.handler.dispatcher(list(words), 1)
+            data = self._dispatch(words, 1)
         except KickstartError:
             pass  # said where the line stands among the others
         self.take_warnings()
         if isinstance(data, KickstartCommand):
             data = copy(data)  # the command itself is put back into its first state
         return ReadLine(words, options=self._options(words), data=data)
+
+    def _dispatch(self, words: Sequence[str], lineno: int) -> Any:
+        self.handler.read.add(words[0])
+        return self.handler.dispatcher(list(words), lineno)
 
     def _options(self, words: Sequence[str]) -> tuple[str, ...]:
         if words[0] not in self.handler.commands:
@@ -243,13 +258,13 @@ class Syntax:
         return tuple(made)
 
     def _together(self, lines: Sequence[tuple[str, ReadLine]]) -> tuple[Verdict, ...]:
-        self.handler.restart()
+        self.handler.restart(self._social)
         made: list[Verdict] = []
         for n, (text, line) in enumerate(lines, 1):
             self.handler.currentLine = f"{text}\n"
             data, wrong = None, ""
             try:
-                data = self.handler.dispatcher(list(line.words), n)
+                data = self._dispatch(line.words, n)
             except KickstartError as error:
                 wrong = message(error)
             # A command that can be given once is one object for all its lines: not for keeps.

@@ -6,12 +6,17 @@ Makes projects whose recipes share a base of 16 fragments and have a few params 
 lets a new process resolve and compose all of them; another process that loads the same modules
 and opens the project is the reference.  Prints seconds, and what a recipe costs among many
 against what it costs among few, of the same run; it judges nothing.
+
+Then the commands ``list`` and ``plan --all`` themselves, in projects whose recipes extend the
+``hypervisor`` that we ship; the reference is an interpreter that does nothing.  The first plan
+asks the package mirrors, and is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -72,6 +77,13 @@ args = ["intel_iommu=on", "rack={few}"]
 command = "hostname | grep node{n}"
 """
 
+SHIPPED = """\
+distro = "debian-12"
+extends = "imagebuilder/hypervisor"
+abstract = true
+kickstarts = ["own.ks"]
+"""
+
 WORKER = """\
 import json, sys, time
 import imagebuilder
@@ -89,6 +101,46 @@ if step != "load":
                 compose(resolved)
 print(json.dumps(time.process_time()))
 """
+
+
+def make_shipped(root: Path, count: int) -> None:
+    """Write a project with that many recipes that extend ours."""
+    for name in ("recipes", "kickstarts"):
+        (root / name).mkdir(parents=True)
+    (root / "kickstarts/own.ks").write_text(OWN)
+    (root / "recipes/base.toml").write_text(SHIPPED)
+    for n in range(count):
+        (root / f"recipes/node{n:04}.toml").write_text(RECIPE.format(n=n, few=n % 7))
+
+
+def command_seconds(root: Path, *command: str) -> float:
+    """Return the CPU seconds of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=root)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def commands(folder: Path, counts: list[int], runs: int) -> None:
+    """Measure ``list`` and ``plan``, and print."""
+    imagebuilder = [sys.executable, "-m", "imagebuilder.cli"]
+    for count in counts:
+        make_shipped(folder / str(count), count)
+    command_seconds(folder / str(counts[0]), *imagebuilder, "plan", "node0000")
+    time.sleep(2.1)
+    print(f"{'recipes':>8} {'list':>8} {'plan':>8}   CPU s beyond the interpreter's start")
+    for count in counts:
+        root = folder / str(count)
+        rows = [
+            [
+                command_seconds(root, sys.executable, "-c", "pass"),
+                command_seconds(root, *imagebuilder, "list"),
+                command_seconds(root, *imagebuilder, "plan", "--all"),
+            ]
+            for _ in range(runs)
+        ]
+        start, listing, planning = (statistics.median(each) for each in zip(*rows, strict=True))
+        print(f"{count:8} {listing - start:8.3f} {planning - start:8.3f}")
 
 
 def make(root: Path, count: int) -> None:
@@ -144,6 +196,8 @@ def main() -> None:
         f"a recipe among {many}: {each[many] * 1e3:.2f} ms; among {few}: {each[few] * 1e3:.2f} ms"
     )
     print(f"ratio {each[many] / each[few]:.2f}")
+    with tempfile.TemporaryDirectory() as shipped:
+        commands(Path(shipped), counts, args.runs)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The smart server with all that its fragments can do, built and booted; what others need resolved.
 
 It extends the recipe ``hypervisor`` with parameters that are off by default, so that one boot
-tries both: all checks of the recipe, and these.
+tries both: all checks of the recipe, and these.  ``hypervisor`` alone is not booted a second time.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,19 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, FakePrograms, MakeProject, written
 
-from imagebuilder import engines, plan
+from imagebuilder import command, engines, plan
 from imagebuilder.errors import Location
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.kickstart.flatten import Line
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.project import Project
+
+
+@pytest.fixture(autouse=True)
+def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no secret of one test be masked in another: a process never forgets one."""
+    monkeypatch.setattr(command, "_hidden_values", set())
+    monkeypatch.setattr(command, "_hidden", re.compile(""))
 
 
 @pytest.fixture

@@ -249,7 +249,7 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
 
 def _layer(cache_dir: Path, step_id: str) -> Path:
     # Trees of root and of an ordinary user differ in who owns them on the disk.
-    return cache_dir / "layers" / f"uid-{os.geteuid()}" / step_id
+    return Path(f"{cache_dir}/layers/uid-{os.geteuid()}/{step_id}")
 
 
 def _layer_facts(layer: Path) -> LayerFacts | None:

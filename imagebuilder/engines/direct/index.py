@@ -117,8 +117,7 @@ def open_index(
     Raises:
         StepError: there is none yet, and the mirrors cannot be reached or must not be.
     """
-    said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
-    folder = cache_dir / "apt" / digest_of(said)[:16]
+    folder = Path(f"{cache_dir}/apt/{_name(sources, arch)}")
     # Nobody need wait for the lock who only reads: the state is renamed when it is whole.
     known = None if refresh else _read_state(folder)
     if known and (offline or _is_fresh(known)):
@@ -142,6 +141,12 @@ def open_index(
                 f"{time.strftime('%F %R', time.gmtime(state.checked))} UTC ({error.what})",
             )
     return _index(folder, state, sources)
+
+
+@lru_cache(maxsize=64)
+def _name(sources: Sources, arch: str) -> str:
+    said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
+    return digest_of(said)[:16]
 
 
 def _is_fresh(state: _State) -> bool:

@@ -7,8 +7,10 @@ put in place of the other's, so that a site's mirror, proxy and keys just work.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -102,14 +104,32 @@ def find_sources(
             fix=f"name a mirror: in imagebuilder.toml, [mirrors] with "
             f'{resolved.distro.id} = ["deb URL {suite} main"]',
         )
-    return _sources(repos, host.lines, host.origin)
+    return _sources(repos, host.lines, host.origin) if repos else _of_host(host)
+
+
+@lru_cache(maxsize=16)
+def _of_host(host: HostSources) -> Sources:
+    return _sources((), host.lines, host.origin)
 
 
 def _state_of(apt: Path) -> tuple[tuple[str, int, int], ...]:
     """Return what changes with the host's own sources."""
-    found = [apt / "sources.list", *(apt / "sources.list.d").glob("*")]
-    facts = ((str(path), path.stat()) for path in found if path.is_file())
-    return tuple(sorted((path, each.st_mtime_ns, each.st_size) for path, each in facts))
+    names = [f"{apt}/sources.list"]
+    try:
+        with os.scandir(f"{apt}/sources.list.d") as found:
+            names += sorted(each.path for each in found)
+    except OSError:
+        pass  # there need be no such folder
+    return tuple(each for name in names for each in _stamp(name))
+
+
+def _stamp(name: str) -> Iterator[tuple[str, int, int]]:
+    try:
+        facts = os.stat(name)  # noqa: PTH116 - once for each of many recipes
+    except OSError:
+        return
+    if stat.S_ISREG(facts.st_mode):
+        yield name, facts.st_mtime_ns, facts.st_size
 
 
 @lru_cache(maxsize=16)

@@ -18,6 +18,8 @@ from imagebuilder.kickstart.flatten import flatten
 from imagebuilder.kickstart.lines import Lines
 from imagebuilder.kickstart.parse import parse
 
+# What pykickstart says of a user or repository that is named twice.
+pytestmark = pytest.mark.filterwarnings("ignore::pykickstart.errors.KickstartParseWarning")
 VERSION = "RHEL9"
 COMMANDS = st.sampled_from(
     [

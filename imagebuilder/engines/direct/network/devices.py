@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from graphlib import CycleError, TopologicalSorter
@@ -21,17 +21,26 @@ from imagebuilder.engines.direct.network.said import Said, collected
 from imagebuilder.engines.direct.network.virtual import Bond, Bridge, Shape, Vlan
 from imagebuilder.errors import InputError, joined
 from imagebuilder.kickstart import Command
+from imagebuilder.memo import Memo
 
 _LOOPBACK = "lo"
 _DEFAULT_MTU = 1500  # of Ethernet
 
+_networks: Memo[Network] = Memo(256)
 
-def read_network(commands: Iterable[Command]) -> Network:
+
+def read_network(commands: Sequence[Command]) -> Network:
     """Return what ``network`` lines say together.
 
     Raises:
         InputError: with the file and line of everything that is wrong.
     """
+    # They are asked for when a recipe is checked, and again for the packages that they need.
+    key = tuple((each.text, each.where) for each in commands)
+    return _networks.get(key) or _networks.put(key, _read_network(commands))
+
+
+def _read_network(commands: Sequence[Command]) -> Network:
     errors: list[InputError] = []
     notes: list[str] = []
     devices: dict[str, Device] = {}
