@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def import_kickstarts(
     if not _FOLDER.fullmatch(into) or ".." in into.split("/"):
         raise InputError(f"{into!r} is no folder below kickstarts/", fix="such as: imported")
     sources = gather(files_of, into)
+    _check_templates(project, sources)
     reporter = reporter or Reporter(subject="import")
     with tempfile.TemporaryDirectory(prefix="imagebuilder-import-") as place:
         stage = _Stage(Path(place), project, sources)
@@ -137,6 +139,17 @@ def _recipe_names(paths: Sequence[Path], name: str) -> list[str]:
             )
         check_name(each)
     return names
+
+
+def _check_templates(project: Project, sources: Mapping[Path, Source]) -> None:
+    """Refuse names that the project takes for no templates: they could hold no secrets."""
+    for each in sources.values():
+        if any(fnmatchcase(each.name, pattern) for pattern in project.settings.plain):
+            raise InputError(
+                f"kickstarts/{each.name} would be no template",
+                where=Location(file=PROJECT_FILE, key="plain"),
+                fix="choose another folder with --into",
+            )
 
 
 def _write(root: Path, texts: dict[str, str], *, dry_run: bool) -> None:
@@ -175,6 +188,7 @@ class _Stage:
         self._lines = {each.name: list(map(escaped, each.lines)) for each in sources.values()}
         self._secrets: dict[tuple[str, str], str] = {}
         self._recipes: dict[str, str] = {}
+        self._saved: dict[str, str] = {}
         settings = project.root / PROJECT_FILE
         (root / "recipes").mkdir()
         if settings.is_file():
@@ -285,6 +299,9 @@ class _Stage:
         return resolved, compose(resolved)
 
     def _save(self, path: str, text: str) -> None:
+        if self._saved.get(path) == text:
+            return
+        self._saved[path] = text
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8", newline="\n")

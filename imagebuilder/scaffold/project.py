@@ -72,6 +72,11 @@ def init_project(
     """
     check_name(name)
     found = distro.find(distro_id)
+    if found.family != "debian":
+        raise InputError(
+            f"a new project builds at once, and the direct engine makes no images of {found.id}",
+            fix=f"begin with one of {', '.join(each.id for each in distro.of_family('debian'))}",
+        )
     root = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow links
     texts = _texts(name, found.id)
     there = [path for path in texts if os.path.lexists(root / path)]

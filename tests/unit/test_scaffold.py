@@ -139,6 +139,9 @@ def test_names_that_no_recipe_has(tmp_path: Path, name: str) -> None:
         init_project(tmp_path / "new", name=name)
     with pytest.raises(InputError, match="unknown distro"):
         init_project(tmp_path / "new", distro_id="slackware-4")
+    with pytest.raises(InputError, match="makes no images of rocky-9") as caught:
+        init_project(tmp_path / "new", distro_id="rocky-9")
+    assert "debian-12, debian-13" in caught.value.fix
     assert not (tmp_path / "new").exists()
 
 

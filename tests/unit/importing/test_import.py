@@ -299,6 +299,15 @@ def test_folders_that_are_none(project: Project, tmp_path: Path, into: str) -> N
         taken(project, tmp_path, "lang C\n", into=into)
 
 
+def test_what_the_project_takes_as_it_stands_is_no_place(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project({"imagebuilder.toml": 'plain = ["imported/*"]\n'})
+    with pytest.raises(InputError, match="would be no template"):
+        taken(project, tmp_path, "lang C\n")
+    assert taken(project, tmp_path, "lang C\n", into="other").recipe == "some"
+
+
 def test_names_come_from_files(project: Project, tmp_path: Path) -> None:
     for name in ("A b_C.ks", "a-b-c.cfg"):
         (tmp_path / name).write_text("lang C\n")
