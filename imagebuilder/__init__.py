@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StepError,
     )
     from imagebuilder.image import Image
+    from imagebuilder.importing import Imported, import_kickstarts
     from imagebuilder.kickstart import Kickstart
     from imagebuilder.lint import Finding
     from imagebuilder.pipeline import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from imagebuilder.progress import Cancel, Event
     from imagebuilder.project import Project
     from imagebuilder.recipe import Recipe
+    from imagebuilder.scaffold import Scaffold, init_project
     from imagebuilder.smoke import SmokeReport, report_error
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "HostError",
     "Image",
     "ImageBuilderError",
+    "Imported",
     "InputError",
     "Interrupted",
     "Kickstart",
@@ -62,9 +65,12 @@ __all__ = [
     "Project",
     "Recipe",
     "Release",
+    "Scaffold",
     "SmokeReport",
     "StepError",
     "build_image",
+    "import_kickstarts",
+    "init_project",
     "lint_project",
     "lint_recipe",
     "plan_image",
@@ -85,6 +91,7 @@ _HOME = {
     "HostError": "imagebuilder.errors",
     "Image": "imagebuilder.image",
     "ImageBuilderError": "imagebuilder.errors",
+    "Imported": "imagebuilder.importing",
     "InputError": "imagebuilder.errors",
     "Interrupted": "imagebuilder.errors",
     "Kickstart": "imagebuilder.kickstart",
@@ -94,9 +101,12 @@ _HOME = {
     "Project": "imagebuilder.project",
     "Recipe": "imagebuilder.recipe",
     "Release": "imagebuilder.catalog",
+    "Scaffold": "imagebuilder.scaffold",
     "SmokeReport": "imagebuilder.smoke",
     "StepError": "imagebuilder.errors",
     "build_image": "imagebuilder.pipeline",
+    "import_kickstarts": "imagebuilder.importing",
+    "init_project": "imagebuilder.scaffold",
     "lint_project": "imagebuilder.pipeline",
     "lint_recipe": "imagebuilder.pipeline",
     "plan_image": "imagebuilder.pipeline",

@@ -1,6 +1,7 @@
 """Kickstarts that exist already become recipes."""
 
-from imagebuilder.importing.importer import Imported, import_kickstarts
+from imagebuilder.importing.imported import Imported
+from imagebuilder.importing.importer import import_kickstarts
 from imagebuilder.importing.remarks import Remark
 
 __all__ = ["Imported", "Remark", "import_kickstarts"]
