@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from imagebuilder.errors import InputError, listed
 from imagebuilder.kickstart.lines import Line
 from imagebuilder.secrets import Vault, names_in
 
@@ -15,7 +16,8 @@ def reveal(lines: Sequence[Line], vault: Vault) -> tuple[Line, ...]:
     as it is, and may have several lines.
 
     Raises:
-        InputError: a secret is not to be had, or has several lines where there is one.
+        InputError: a secret is not to be had, has several lines where there is one, or a line
+            that ends a section.
     """
     return tuple(_revealed(lines, vault))
 
@@ -30,7 +32,13 @@ def _revealed(lines: Sequence[Line], vault: Vault) -> Iterator[Line]:
         if not names_in(text):
             yield line
         elif inside:
-            revealed = vault.reveal_script(text, line.where)
-            yield from (Line(each, line.where) for each in revealed.split("\n"))
+            revealed = vault.reveal_script(text, line.where).split("\n")
+            if any(each.split()[:1] == ["%end"] for each in revealed):
+                raise InputError(
+                    f"secret {listed(names_in(text))} has a line that would end the section",
+                    where=line.where,
+                    fix="let it be another form of itself, such as base64, that the script decodes",
+                )
+            yield from (Line(each, line.where) for each in revealed)
         else:
             yield Line(vault.reveal_command(text, line.where), line.where)

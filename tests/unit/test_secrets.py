@@ -132,6 +132,10 @@ def test_several_lines_are_for_sections(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="has several lines"):
         reveal([Line("rootpw @secret:k@", WHERE)], vault)
+    (tmp_path / "end").write_text("first\n %end of it\n%post\nrm -rf /\n")
+    vault = Vault(sources={"k": SecretSource(file="end")}, root=tmp_path)
+    with pytest.raises(InputError, match="would end the section"):
+        reveal(script, vault)
 
 
 def test_a_known_secret_is_masked_wherever_it_is_written(tmp_path: Path) -> None:
