@@ -41,6 +41,7 @@ class Stage:
         self._sources = sources
         self._lines = {each.name: list(map(escaped, each.lines)) for each in sources.values()}
         self._secrets: dict[tuple[str, str], str] = {}
+        self._parts: dict[tuple[str, int], tuple[passwords.Part, ...]] = {}
         self._recipes: dict[str, str] = {}
         self._saved: dict[str, str] = {}
         settings = project.root / PROJECT_FILE
@@ -131,7 +132,11 @@ class Stage:
                     fix='a secret can take its place: {{ secret("NAME") }}',
                 )
                 continue
-            parts = passwords.split(raw, command, lambda *what: self._secret(recipe, *what))
+            # A line that several kickstarts include has one secret, named after the first.
+            parts = self._parts.get((name, n)) or passwords.split(
+                raw, command, lambda *what: self._secret(recipe, *what)
+            )
+            self._parts[name, n] = parts
             self._lines[name][n] = line_of(parts)
             for secret in dict.fromkeys(what for kind, what in parts if kind == "secret"):
                 variable = f"IMAGEBUILDER_SECRET_{secret.upper()}"

@@ -93,6 +93,22 @@ def test_several_share_what_they_include(project: Project, tmp_path: Path) -> No
     assert texts(project.root) == before
 
 
+def test_a_shared_line_has_one_secret(project: Project, tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        {
+            "ks/a.ks": "%include common.ks\n",
+            "ks/b.ks": "%include common.ks\n",
+            "ks/common.ks": "rootpw --plaintext geheim\n",
+        },
+    )
+    made = import_kickstarts(project, [tmp_path / "ks/a.ks", tmp_path / "ks/b.ks"])
+    said = [[each.text.split("'")[1] for each in one.remarks] for one in made]
+    assert said == [["a_rootpw"], ["a_rootpw"]]
+    fragment = texts(project.root)["kickstarts/imported/common.ks"]
+    assert fragment == 'rootpw --plaintext {{ secret("a_rootpw") }}\n'
+
+
 def test_a_file_from_elsewhere_is_found_by_a_new_name(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
