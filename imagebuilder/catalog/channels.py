@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from imagebuilder.catalog import layout, read, rules
 from imagebuilder.catalog.model import Channel, HistoryPage, Move, Pin, Release, dump
-from imagebuilder.catalog.stores import Object, ObjectStore
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
+from imagebuilder.stores import Object, ObjectStore
 
 _ROOM = 200  # moves in a pointer
 _PAGE = 100  # moves that leave it together

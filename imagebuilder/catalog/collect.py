@@ -16,13 +16,13 @@ from imagebuilder.catalog import layout, leases, read
 from imagebuilder.catalog.manifest import now, whoami
 from imagebuilder.catalog.model import Index, Release, dump, parse
 from imagebuilder.catalog.records import Collection, ReleaseName
-from imagebuilder.catalog.stores import Conflict, Object, ObjectStore
 from imagebuilder.catalog.survey import Survey, survey
 from imagebuilder.catalog.update import update
 from imagebuilder.catalog.verify import Finding
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import Retention
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import Conflict, Object, ObjectStore
 
 _BEAT_SECONDS = 60.0
 

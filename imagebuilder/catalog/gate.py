@@ -8,9 +8,9 @@ from imagebuilder.catalog import layout, leases, read
 from imagebuilder.catalog.manifest import TestEvidence, clean, now, whoami
 from imagebuilder.catalog.model import Release, check_channel, dump, parse
 from imagebuilder.catalog.records import Approval, check_who
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import ChannelPolicy
+from imagebuilder.stores import ObjectStore
 
 _HOUR = 3600.0
 

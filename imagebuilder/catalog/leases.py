@@ -22,9 +22,9 @@ from imagebuilder.catalog import layout, read
 from imagebuilder.catalog.manifest import now, whoami
 from imagebuilder.catalog.model import dump, parse
 from imagebuilder.catalog.records import Collection, Lease
-from imagebuilder.catalog.stores import Conflict, ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import Conflict, ObjectStore
 
 LEASE_SECONDS = 3600.0  # a lease that nobody renewed for so long belongs to somebody dead
 RENEW_SECONDS = 300.0

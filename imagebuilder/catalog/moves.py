@@ -9,11 +9,11 @@ from pathlib import Path
 from imagebuilder.catalog import channels, gate, layout, leases, read, rules
 from imagebuilder.catalog.manifest import clean, now, whoami
 from imagebuilder.catalog.model import Channel, Move, Release, check_channel, is_version
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Reporter
 from imagebuilder.recipe import check_name
+from imagebuilder.stores import ObjectStore
 
 
 def promote(

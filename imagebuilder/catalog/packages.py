@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from imagebuilder import distro
 from imagebuilder.catalog import layout, read
 from imagebuilder.catalog.model import IndexEntry, Release, ReleaseArtefact
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.debversion import DebianVersion
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import Package, PackageList
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import ObjectStore
 
 _LIMIT = 64 << 20  # bytes of a list of packages
 

@@ -36,13 +36,13 @@ from imagebuilder.catalog.model import (
     dump,
     parse,
 )
-from imagebuilder.catalog.stores import Object, ObjectStore
-from imagebuilder.catalog.stores.base import PROBE
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.image import Image
 from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Cancel, Reporter
+from imagebuilder.stores import Object, ObjectStore
+from imagebuilder.stores.base import PROBE
 
 _VERSION_ATTEMPTS = 100
 

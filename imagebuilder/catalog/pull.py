@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from imagebuilder import files
 from imagebuilder.catalog import layout
 from imagebuilder.catalog.model import MANIFEST_NAME, Release, dump
-from imagebuilder.catalog.stores import ObjectStore
-from imagebuilder.catalog.stores.base import download
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.image import sha256_of
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import ObjectStore
+from imagebuilder.stores.base import download
 
 _MANIFEST_LIMIT = 4 << 20
 

@@ -17,9 +17,9 @@ from imagebuilder.catalog.model import (
     is_version,
     parse,
 )
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.recipe import check_name
+from imagebuilder.stores import ObjectStore
 
 MANIFEST_LIMIT = 4 << 20  # bytes
 

@@ -11,11 +11,11 @@ from imagebuilder.catalog import pull as pulling
 from imagebuilder.catalog import verify as verifying
 from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, check_channel
 from imagebuilder.catalog.packages import Match, ReleaseDiff
-from imagebuilder.catalog.stores import ObjectStore, open_store
 from imagebuilder.catalog.verify import Verification
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.recipe import check_name
+from imagebuilder.stores import ObjectStore, open_store
 
 # Imported in place where it is used: cryptography takes a while to import.
 if TYPE_CHECKING:

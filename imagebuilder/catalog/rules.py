@@ -22,11 +22,11 @@ from imagebuilder.catalog.model import (
     dump,
     parse,
 )
-from imagebuilder.catalog.stores import Object, ObjectStore
 from imagebuilder.catalog.update import update
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import RecipeName
+from imagebuilder.stores import Object, ObjectStore
 
 
 class Mark(Model):

@@ -6,9 +6,9 @@ from imagebuilder.catalog import layout, read
 from imagebuilder.catalog.manifest import now
 from imagebuilder.catalog.model import dump, is_version
 from imagebuilder.catalog.records import Running, check_host
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.recipe import check_name
+from imagebuilder.stores import ObjectStore
 
 
 def report(store: ObjectStore, name: str, version_or_image: str, host: str) -> Running:

@@ -11,10 +11,10 @@ from imagebuilder.catalog.envelope import Signer, key_id, open_envelope, seal
 from imagebuilder.catalog.manifest import as_time
 from imagebuilder.catalog.model import Channel, dump, is_version, parse
 from imagebuilder.catalog.signed import CHANNEL_TYPE, RELEASE_TYPE, Envelope, SignedChannel
-from imagebuilder.catalog.stores import Object, ObjectStore
 from imagebuilder.catalog.update import update
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.progress import Cancel, Reporter
+from imagebuilder.stores import Object, ObjectStore
 
 DAYS = 30.0  # how long what a channel names is signed for
 

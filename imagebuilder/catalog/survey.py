@@ -11,10 +11,10 @@ from imagebuilder.catalog import layout, leases, read, rules
 from imagebuilder.catalog.model import Channel, Release, parse
 from imagebuilder.catalog.moves import path_to
 from imagebuilder.catalog.records import ReleaseName, Running
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import Retention
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import ObjectStore
 
 _DAY, _HOUR = 86400.0, 3600.0
 

@@ -26,10 +26,10 @@ from imagebuilder.catalog.signed import (
     SignedChannel,
     TrustRoot,
 )
-from imagebuilder.catalog.stores import ObjectStore
 from imagebuilder.catalog.verify import Finding
 from imagebuilder.errors import CatalogError, HostError, InputError, Location
 from imagebuilder.recipe import check_name
+from imagebuilder.stores import ObjectStore
 
 _LIMIT = 4 << 20  # bytes of a trust root or of a reader's memory
 _LOCK_SECONDS = 30.0

@@ -6,9 +6,9 @@ import random
 import time
 from collections.abc import Callable
 
-from imagebuilder.catalog.stores.base import Conflict, Object, ObjectStore
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
+from imagebuilder.stores.base import Conflict, Object, ObjectStore
 
 _ATTEMPTS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds

@@ -9,9 +9,9 @@ from typing import Literal
 
 from imagebuilder.catalog import layout, read
 from imagebuilder.catalog.model import Channel, Index, IndexEntry, Release, parse
-from imagebuilder.catalog.stores import ObjectStore, Stat
 from imagebuilder.errors import CatalogError
 from imagebuilder.progress import Reporter
+from imagebuilder.stores import ObjectStore, Stat
 
 _AGAIN = "publish the image again with --force, or choose another release"
 _FOLLOWS = "publish or promote to the channel again: that writes the script that is due"

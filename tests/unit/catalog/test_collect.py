@@ -13,9 +13,9 @@ import pytest
 
 from imagebuilder.catalog import Catalog, Release, Retention, leases
 from imagebuilder.catalog.leases import held
-from imagebuilder.catalog.stores import FileStore
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.progress import Cancel, Event, Reporter
+from imagebuilder.stores import FileStore
 
 from .conftest import MakeImage, image_at, passing
 from .consistency import broken_promises

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from imagebuilder.catalog import Catalog, Retention, leases
-from imagebuilder.catalog.stores import FileStore
 from imagebuilder.errors import CatalogError
 from imagebuilder.image import Image
 from imagebuilder.progress import Event, Observer, ignore
+from imagebuilder.stores import FileStore
 
 from .conftest import image_at, passing
 from .consistency import broken_promises

@@ -15,22 +15,22 @@ from typing import Any
 
 import boto3
 import pytest
+import seaweed
 from botocore.config import Config
 from botocore.retries import standard
+from fault_proxy import Fault, FaultProxy
 
 from imagebuilder.catalog import Catalog, Retention
 from imagebuilder.catalog.envelope import FileSigner, make_key
-from imagebuilder.catalog.stores import Conflict, s3, s3_client, s3_upload
-from imagebuilder.catalog.stores.base import download
-from imagebuilder.catalog.stores.s3 import S3Store
 from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
 from imagebuilder.image import Image, sha256_of
 from imagebuilder.progress import Cancel, Event
+from imagebuilder.stores import Conflict, s3, s3_client, s3_upload
+from imagebuilder.stores.base import download
+from imagebuilder.stores.s3 import S3Store
 
-from . import seaweed
 from .conftest import MakeImage, image_at, passing
 from .consistency import broken_promises
-from .fault_proxy import Fault, FaultProxy
 
 pytestmark = [
     pytest.mark.slow,

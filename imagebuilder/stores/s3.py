@@ -14,7 +14,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from botocore.exceptions import ClientError
 
-from imagebuilder.catalog.stores.base import (
+from imagebuilder.command import redact
+from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.progress import Cancel
+from imagebuilder.stores.base import (
     METADATA_LIMIT,
     PROBE,
     Conflict,
@@ -27,17 +30,14 @@ from imagebuilder.catalog.stores.base import (
     is_key,
     missing,
 )
-from imagebuilder.catalog.stores.s3_client import (
+from imagebuilder.stores.s3_client import (
     FAILURES,
     Options,
     connect,
     is_absent,
     reported,
 )
-from imagebuilder.catalog.stores.s3_upload import upload
-from imagebuilder.command import redact
-from imagebuilder.errors import CatalogError, InputError, Location
-from imagebuilder.progress import Cancel
+from imagebuilder.stores.s3_upload import upload
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CHUNK = 1 << 20

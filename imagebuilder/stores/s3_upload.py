@@ -14,10 +14,10 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
-from imagebuilder.catalog.stores.base import OnBytes, check_sent, not_built
-from imagebuilder.catalog.stores.s3_client import code_of, is_absent
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
+from imagebuilder.stores.base import OnBytes, check_sent, not_built
+from imagebuilder.stores.s3_client import code_of, is_absent
 
 PART_SIZE = 16 << 20  # bytes
 _MOST_PARTS = 9000  # S3 allows 10000

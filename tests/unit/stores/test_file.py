@@ -6,11 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imagebuilder.catalog.stores import Conflict, FileStore
-from imagebuilder.catalog.stores.base import check_key
 from imagebuilder.errors import CatalogError, Interrupted
 from imagebuilder.image import sha256_of
 from imagebuilder.progress import Cancel
+from imagebuilder.stores import Conflict, FileStore
+from imagebuilder.stores.base import check_key
 
 
 @pytest.fixture

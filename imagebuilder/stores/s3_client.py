@@ -18,9 +18,9 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from imagebuilder.catalog.stores.base import Conflict
 from imagebuilder.command import redact
 from imagebuilder.errors import CatalogError, Location
+from imagebuilder.stores.base import Conflict
 
 ATTEMPTS = 5  # of each request: boto3 waits between them, longer each time
 CONNECT_SECONDS, READ_SECONDS = 10, 60

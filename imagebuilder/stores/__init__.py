@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from imagebuilder.catalog.stores.base import Conflict, Object, ObjectStore, Stat
-from imagebuilder.catalog.stores.file import FileStore
 from imagebuilder.command import redact
 from imagebuilder.errors import InputError
+from imagebuilder.stores.base import Conflict, Object, ObjectStore, Stat
+from imagebuilder.stores.file import FileStore
 
 __all__ = ["Conflict", "FileStore", "Object", "ObjectStore", "Stat", "open_store"]
 
@@ -47,6 +47,6 @@ def open_store(url: str) -> ObjectStore:
         if not path.startswith("/") or not path.isprintable() or parts.query or parts.fragment:
             raise InputError(f"{shown} names no folder", fix=_KNOWN)
         return FileStore(Path(path))
-    from imagebuilder.catalog.stores.s3 import S3Store  # boto3 takes 0.3 s to import
+    from imagebuilder.stores.s3 import S3Store  # boto3 takes 0.3 s to import
 
     return S3Store.from_url(url)

@@ -21,7 +21,9 @@ from typing import IO
 
 import filelock
 
-from imagebuilder.catalog.stores.base import (
+from imagebuilder.errors import CatalogError, Location
+from imagebuilder.progress import Cancel
+from imagebuilder.stores.base import (
     METADATA_LIMIT,
     Conflict,
     Object,
@@ -35,8 +37,6 @@ from imagebuilder.catalog.stores.base import (
     missing,
     not_built,
 )
-from imagebuilder.errors import CatalogError, Location
-from imagebuilder.progress import Cancel
 
 _CHUNK = 1 << 20
 _LOCK_SECONDS = 60.0
