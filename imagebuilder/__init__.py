@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from imagebuilder.importing import Imported, import_kickstarts
     from imagebuilder.kickstart import Kickstart
     from imagebuilder.lint import Finding
+    from imagebuilder.options import Options
     from imagebuilder.pipeline import (
-        Options,
         build_image,
         lint_project,
         lint_recipe,
@@ -96,7 +96,7 @@ _HOME = {
     "Interrupted": "imagebuilder.errors",
     "Kickstart": "imagebuilder.kickstart",
     "Location": "imagebuilder.errors",
-    "Options": "imagebuilder.pipeline",
+    "Options": "imagebuilder.options",
     "Plan": "imagebuilder.plan",
     "Project": "imagebuilder.project",
     "Recipe": "imagebuilder.recipe",

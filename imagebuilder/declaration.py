@@ -14,7 +14,8 @@ from pydantic import ValidationError as PydanticError
 
 from imagebuilder import checks
 from imagebuilder.errors import ImageBuilderError, InputError, Location, joined
-from imagebuilder.recipe import Recipe, check_name
+from imagebuilder.names import check_name
+from imagebuilder.recipe import Recipe
 from imagebuilder.toml_lines import error_line, key_lines
 
 _SIZE_LIMIT = 1 << 20  # bytes of a recipe file

@@ -12,7 +12,8 @@ from imagebuilder.declaration import Declaration
 from imagebuilder.errors import InputError, Location, listed
 from imagebuilder.matrix import Variant
 from imagebuilder.merge import Node
-from imagebuilder.recipe import SHIPPED, check_name
+from imagebuilder.names import check_name
+from imagebuilder.recipe import SHIPPED
 
 _DEPTH_LIMIT = 32  # recipes that extend one another
 

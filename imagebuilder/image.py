@@ -24,7 +24,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from imagebuilder.errors import InputError, Location
-from imagebuilder.recipe import RecipeName
+from imagebuilder.names import RecipeName
 
 KERNEL, INITRD, ROOTFS = "vmlinuz", "initrd.img", "rootfs.squashfs"
 BOOT_SCRIPT, FACTS, PACKAGES, SBOM, KICKSTART = (

@@ -10,7 +10,8 @@ from typing import Any, get_args
 from imagebuilder import template
 from imagebuilder.errors import InputError, Location
 from imagebuilder.merge import Node
-from imagebuilder.recipe import Axis, Matrix, check_name
+from imagebuilder.names import check_name
+from imagebuilder.recipe import Axis, Matrix
 
 AXES: tuple[str, ...] = get_args(Axis)
 _LIMIT = 1_000  # variants of one recipe

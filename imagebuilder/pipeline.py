@@ -8,21 +8,19 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
-
-import platformdirs
+from typing import TYPE_CHECKING
 
 from imagebuilder import command
 from imagebuilder.build import build
-from imagebuilder.errors import HostError, ImageBuilderError, StepError
+from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import Image
+from imagebuilder.options import Options
 from imagebuilder.plan import Plan, make_plan
-from imagebuilder.progress import Cancel, Observer, Reporter, ignore
+from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
 from imagebuilder.recipe import Recipe
+from imagebuilder.several import each
 
 # Where smoke and catalog are used they are imported in place: a build that finds nothing to do
 # is not to wait for them.
@@ -31,56 +29,6 @@ if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog, Release
     from imagebuilder.lint import Finding
     from imagebuilder.smoke import SmokeReport
-
-T = TypeVar("T")
-
-
-def default_cache_dir() -> Path:
-    """Return where results that images share are kept: ``IMAGEBUILDER_CACHE`` or the user's."""
-    asked = os.environ.get("IMAGEBUILDER_CACHE", "")
-    return Path(asked).absolute() if asked else platformdirs.user_cache_path("imagebuilder")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How work is done, whatever the verb.
-
-    Attributes:
-        cache_dir: where results that images share are kept.
-        observer: is told what happens.
-        cancel: the request to stop.
-        again: do everything, whatever is there.
-        refresh: look at the package mirrors even if they were looked at a short while ago.
-        accel: what runs the guest's processors in tests.
-    """
-
-    cache_dir: Path
-    observer: Observer = ignore
-    cancel: Cancel
-    again: bool = False
-    refresh: bool = False
-    accel: Literal["auto", "kvm", "tcg"] = "auto"
-
-    @classmethod
-    def make(
-        cls,
-        *,
-        observer: Observer = ignore,
-        cancel: Cancel | None = None,
-        cache_dir: Path | None = None,
-        again: bool = False,
-        refresh: bool = False,
-        accel: Literal["auto", "kvm", "tcg"] = "auto",
-    ) -> Options:
-        """Return options with what is not given at its default."""
-        return cls(
-            cache_dir=cache_dir or default_cache_dir(),
-            observer=observer,
-            cancel=cancel or Cancel(),
-            again=again,
-            refresh=refresh,
-            accel=accel,
-        )
 
 
 def plan_image(project: Project, wanted: str | Recipe, options: Options | None = None) -> Plan:
@@ -210,7 +158,17 @@ def build_image(project: Project, wanted: str | Recipe, options: Options | None 
         Interrupted: somebody asked to stop.
     """
     options = options or Options.make()
-    return build(plan_image(project, wanted, options), again=options.again)
+    return carry_out(plan_image(project, wanted, options), options)
+
+
+def carry_out(plan: Plan, options: Options | None = None) -> Image:
+    """Return the image of a plan, made if it is not there.
+
+    Raises:
+        StepError, HostError, Interrupted: as for :func:`build_image`.
+    """
+    options = options or Options.make()
+    return build(plan, again=options.again)
 
 
 def smoke_image(
@@ -324,56 +282,3 @@ def git_commit(folder: Path) -> str:
     except (HostError, StepError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """What went wrong with one of several pieces of work."""
-
-    name: str
-    error: ImageBuilderError
-
-
-def each(
-    names: Sequence[str],
-    work: Callable[[str], T],
-    *,
-    jobs: int = 1,
-    keep_going: bool = False,
-    cancel: Cancel,
-) -> tuple[dict[str, T], tuple[Failure, ...]]:
-    """Do the same for several recipes, some at a time.
-
-    After a failure nothing more is started unless ``keep_going``; what runs is let finish.
-
-    Returns:
-        the results by name, and the failures in the order in which they happened.
-    """
-    results: dict[str, T] = {}
-    failures: list[Failure] = []
-    waiting = list(dict.fromkeys(names))
-    running: dict[Future[T], str] = {}
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="imagebuilder") as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < jobs and (keep_going or not failures):
-                    if cancel.is_set:
-                        waiting.clear()
-                        break
-                    name = waiting.pop(0)
-                    running[pool.submit(work, name)] = name
-                if not running:
-                    break
-                # The time limit lets signal handlers run in the main thread.
-                done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = running.pop(future)
-                    try:
-                        results[name] = future.result()
-                    except ImageBuilderError as error:
-                        failures.append(Failure(name=name, error=error))
-        except BaseException:
-            # The pool waits for what runs: it is to end now.
-            cancel.set("another piece of work broke")
-            raise
-    return results, tuple(failures)

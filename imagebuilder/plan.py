@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import engines
-from imagebuilder.engines import Engine, Input, Request, Step, StepSpec
+from imagebuilder.engines import Engine, Input, Request, Step, StepSpec, Watched, WatchedEngine
 from imagebuilder.engines.base import digest_of
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
+from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
 from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
 from imagebuilder.recipe import Recipe
@@ -68,6 +69,28 @@ class Plan:
     def folder(self) -> Path:
         """Where the image is, or will be."""
         return self.resolved.project.build_dir / self.name / self.image_id
+
+    def outlook(self) -> Outlook:
+        """Return what the plan comes to, for people."""
+        return Outlook(
+            name=self.name,
+            image_id=self.image_id,
+            steps=tuple(
+                OutlookStep(name=step.name, text=step.text, reused=step.reused, reason=step.reason)
+                for step in self.steps
+            ),
+            notes=self.notes,
+            image=self.image,
+        )
+
+    def watched(self) -> Watched | None:
+        """Return what the plan followed from beside the project, or None if nobody can say.
+
+        A secret is nothing that can be watched: what follows from one is planned each time.
+        """
+        if self.request.vault.values() or not isinstance(self.engine, WatchedEngine):
+            return None
+        return self.engine.watched(self.request)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain JSON data."""
@@ -156,11 +179,11 @@ def make_plan(
     steps: list[Step] = []
     for spec in specs:
         if image and not again:
-            reused, reason = True, f"nothing changed since {image.facts.created}"
+            reused, reason = True, why_reused(image)
         elif again:
             reused, reason = False, "asked to make everything again"
-        elif engine.has(request, spec.name, ids[spec.name]):
-            reused, reason = True, "its result is in the cache"
+        elif engine.has(cache_dir, spec.name, ids[spec.name]):
+            reused, reason = True, IN_CACHE
         else:
             reused, reason = False, _why(spec, before, steps)
         steps.append(
@@ -204,7 +227,7 @@ def _image(folder: Path) -> Image | None:
 def _why(spec: StepSpec, before: dict[str, StepRecord], above: Sequence[Step]) -> str:
     old = before.get(spec.name)
     if old is None:
-        return "it was never made here"
+        return NEVER_MADE
     changes = changed(
         [(each.kind, each.label, each.digest) for each in old.inputs],
         [(each.kind, each.label, each.digest) for each in spec.inputs],

@@ -16,12 +16,12 @@ from imagebuilder.declaration import Declaration
 from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.family import Family, Member
 from imagebuilder.merge import Node
+from imagebuilder.names import PROJECT_FILE
 from imagebuilder.policies import ChannelPolicy, Retention
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretName, SecretSource
 from imagebuilder.toml_lines import error_line, key_lines
 
-PROJECT_FILE = "imagebuilder.toml"
 # Where the strings of a recipe are templates.
 _RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "checks")
 

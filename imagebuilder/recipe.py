@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -19,11 +18,10 @@ from pydantic import (
 )
 
 from imagebuilder.checks import Check
-from imagebuilder.errors import InputError, Location
+from imagebuilder.names import NAME_PATTERN, RecipeName
 from imagebuilder.params import Declared
 from imagebuilder.template import is_template
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
 SHIPPED = "imagebuilder/"  # before the name of a recipe that comes with imagebuilder
 
 
@@ -90,7 +88,6 @@ def _param_name(value: str) -> str:
 
 
 FragmentName = Annotated[str, AfterValidator(_fragment_name)]
-RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 # A parent: a recipe of the project, or one that comes with imagebuilder.
 ParentName = Annotated[
     str, StringConstraints(pattern=NAME_PATTERN.replace("^", f"^({SHIPPED})?", 1))
@@ -349,22 +346,6 @@ class Recipe(Content):
         description="what takes the place of what the parent gave, where a list would be added "
         "to the parent's and a table merged",
     )
-
-
-def check_name(name: str, where: Location | None = None) -> str:
-    """Return the name if a recipe may be called so.
-
-    Raises:
-        InputError: it may not; nothing was looked up.
-    """
-    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
-        raise InputError(
-            f"{name!r} is no recipe name",
-            where=where,
-            fix="a name has lower-case letters, digits and . _ + -, starts with a letter or "
-            "digit, and has at most 63 characters",
-        )
-    return name
 
 
 def json_schema() -> dict[str, Any]:

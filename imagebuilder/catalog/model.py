@@ -22,7 +22,8 @@ from pydantic import (
 
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import ImageId, Sha256
-from imagebuilder.recipe import KernelArgument, RecipeName
+from imagebuilder.names import RecipeName
+from imagebuilder.recipe import KernelArgument
 
 CHANNEL_PATTERN = r"^[a-z][a-z0-9._-]{0,62}$"
 VERSION_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}$"

@@ -10,9 +10,9 @@ from imagebuilder.catalog import channels, gate, layout, leases, read, rules
 from imagebuilder.catalog.manifest import clean, now, whoami
 from imagebuilder.catalog.model import Channel, Move, Release, check_channel, is_version
 from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.names import check_name
 from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Reporter
-from imagebuilder.recipe import check_name
 from imagebuilder.stores import ObjectStore
 
 

@@ -18,7 +18,7 @@ from imagebuilder.catalog.model import (
     parse,
 )
 from imagebuilder.errors import CatalogError, Location
-from imagebuilder.recipe import check_name
+from imagebuilder.names import check_name
 from imagebuilder.stores import ObjectStore
 
 MANIFEST_LIMIT = 4 << 20  # bytes

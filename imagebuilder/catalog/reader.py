@@ -13,8 +13,8 @@ from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, check
 from imagebuilder.catalog.packages import Match, ReleaseDiff
 from imagebuilder.catalog.verify import Verification
 from imagebuilder.errors import CatalogError, Location
+from imagebuilder.names import check_name
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
-from imagebuilder.recipe import check_name
 from imagebuilder.stores import ObjectStore, open_store
 
 # Imported in place where it is used: cryptography takes a while to import.

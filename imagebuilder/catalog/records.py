@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from imagebuilder.catalog.model import Line, Model, Time, Version
 from imagebuilder.errors import InputError
 from imagebuilder.image import ImageId, Sha256
-from imagebuilder.recipe import RecipeName
+from imagebuilder.names import RecipeName
 
 WHO_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"
 HOST_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"

@@ -24,8 +24,8 @@ from imagebuilder.catalog.model import (
 )
 from imagebuilder.catalog.update import update
 from imagebuilder.errors import CatalogError, Location
+from imagebuilder.names import RecipeName
 from imagebuilder.progress import Cancel
-from imagebuilder.recipe import RecipeName
 from imagebuilder.stores import Object, ObjectStore
 
 

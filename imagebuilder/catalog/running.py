@@ -7,7 +7,7 @@ from imagebuilder.catalog.manifest import now
 from imagebuilder.catalog.model import dump, is_version
 from imagebuilder.catalog.records import Running, check_host
 from imagebuilder.errors import CatalogError, Location
-from imagebuilder.recipe import check_name
+from imagebuilder.names import check_name
 from imagebuilder.stores import ObjectStore
 
 

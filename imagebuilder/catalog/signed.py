@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from imagebuilder.catalog.model import ChannelName, Line, Model, Time, Version
 from imagebuilder.image import Sha256
-from imagebuilder.recipe import RecipeName
+from imagebuilder.names import RecipeName
 
 RELEASE_TYPE = "application/vnd.imagebuilder.release.v1+json"
 CHANNEL_TYPE = "application/vnd.imagebuilder.channel.v1+json"

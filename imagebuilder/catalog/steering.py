@@ -13,8 +13,8 @@ from imagebuilder.catalog.reader import CatalogReader
 from imagebuilder.catalog.records import Approval, check_host
 from imagebuilder.catalog.rules import Choice, Rollout, Rules
 from imagebuilder.errors import InputError
+from imagebuilder.names import check_name
 from imagebuilder.progress import Cancel
-from imagebuilder.recipe import check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

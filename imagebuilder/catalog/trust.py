@@ -28,7 +28,7 @@ from imagebuilder.catalog.signed import (
 )
 from imagebuilder.catalog.verify import Finding
 from imagebuilder.errors import CatalogError, HostError, InputError, Location
-from imagebuilder.recipe import check_name
+from imagebuilder.names import check_name
 from imagebuilder.stores import ObjectStore
 
 _LIMIT = 4 << 20  # bytes of a trust root or of a reader's memory

@@ -7,18 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from imagebuilder.cli import contents_verbs, policy_verbs, signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
 from imagebuilder.cli.output import human_size
 from imagebuilder.errors import CatalogError, InputError, Location
-from imagebuilder.policies import Retention
-from imagebuilder.project import PROJECT_FILE
+from imagebuilder.names import PROJECT_FILE
 
 if TYPE_CHECKING:
-    pass
+    from imagebuilder.policies import Retention
 
 
 def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParser) -> None:
@@ -223,6 +220,10 @@ def running(context: Context) -> int:
 
 
 def _policy(context: Context) -> Retention:
+    from pydantic import ValidationError
+
+    from imagebuilder.policies import Retention
+
     try:
         policy = context.project().settings.retention
     except InputError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened
 from imagebuilder.errors import InputError
-from imagebuilder.project import PROJECT_FILE
+from imagebuilder.names import PROJECT_FILE
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Channel

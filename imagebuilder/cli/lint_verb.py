@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebuilder import pipeline
 from imagebuilder.cli.context import Context
+from imagebuilder.cli.planning import planning
 from imagebuilder.errors import HostError, InputError
 
 if TYPE_CHECKING:
@@ -65,11 +65,13 @@ def lint(context: Context) -> int:
     as_sarif = args.format == "sarif" and not out.as_json
     out.as_json = out.as_json or args.format == "json"
     out.quiet = as_sarif
-    project = context.project()
-    names = None if args.all else context.names(project)
-    findings = pipeline.lint_project(
-        project, names, context.options(), offline=args.offline, jobs=args.jobs
-    )
+    from imagebuilder import pipeline
+
+    with planning(context) as work:
+        names = None if args.all else work.names()
+        findings = pipeline.lint_project(
+            work.project, names, work.options, offline=args.offline, jobs=args.jobs
+        )
     out.close()
     if args.sarif or as_sarif:
         _sarif(findings, Path(args.sarif) if args.sarif else None, printed=as_sarif)

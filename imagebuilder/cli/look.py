@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
-from imagebuilder import pipeline
 from imagebuilder.cli.context import Context
-from imagebuilder.cli.explain import explain, spot
+from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import InputError, joined
-from imagebuilder.kickstart import compose
+from imagebuilder.remembered import Row
 
 
 def list_recipes(context: Context) -> int:
     """``list``: those that are wrong are said at the end, when the others have been listed."""
-    project = context.project()
-    rows: list[list[str]] = []
-    wrong: list[InputError] = []
-    for name in project.names(abstract=context.args.abstract):
-        context.cancel.check()
-        try:
-            each = project.resolve(name)
-        except InputError as error:
-            wrong.append(error)
-            rows.append([name, "?", "cannot be resolved: see below"])
+    kind = "abstract" if context.args.abstract else ""
+    with planning(context) as work:
+        known = work.memory.rows(kind)
+        wrong: list[InputError] = []
+        if known is None:
+            known, wrong = _rows(context, work)
+            if not wrong:
+                work.memory.note_rows(kind, known)
+    unresolved = {each.name for each in known if not each.distro}
+    table: list[list[str]] = []
+    for each in known:
+        if each.name in unresolved:
+            table.append([each.name, "?", "cannot be resolved: see below"])
             continue
-        context.out.data(
-            "recipe",
-            {
-                "name": each.name,
-                "distro": each.distro.id,
-                "arch": each.recipe.arch,
-                "engine": each.recipe.engine,
-                "extends": list(each.lineage[:-1]),
-                "matrix": dict(each.matrix),
-                "abstract": each.recipe.abstract,
-                "summary": each.recipe.summary,
-            },
-        )
-        mark = "abstract: " if each.recipe.abstract else ""
-        rows.append([each.name, each.distro.id, mark + each.recipe.summary])
-    context.out.table(rows)
+        context.out.data("recipe", each.model_dump(mode="json"))
+        mark = "abstract: " if each.abstract else ""
+        table.append([each.name, each.distro, mark + each.summary])
+    context.out.table(table)
     if wrong:
         raise joined(wrong)
     return 0
 
 
+def _rows(context: Context, work: Planning) -> tuple[tuple[Row, ...], list[InputError]]:
+    """Return a row for each recipe, without a distro for what is wrong; and what is wrong."""
+    rows: list[Row] = []
+    wrong: list[InputError] = []
+    for name in work.project.names(abstract=context.args.abstract):
+        context.cancel.check()
+        try:
+            each = work.project.resolve(name)
+        except InputError as error:
+            wrong.append(error)
+            rows.append(Row(name=name))
+            continue
+        rows.append(
+            Row(
+                name=each.name,
+                distro=each.distro.id,
+                arch=each.recipe.arch,
+                engine=each.recipe.engine,
+                extends=each.lineage[:-1],
+                matrix=dict(each.matrix),
+                abstract=each.recipe.abstract,
+                summary=each.recipe.summary,
+            )
+        )
+    return tuple(rows), wrong
+
+
 def show(context: Context) -> int:
     """``show``."""
+    from imagebuilder.cli.explain import explain, spot
+    from imagebuilder.kickstart import compose
+
     resolved = context.project().resolve(context.args.name)
     kickstart = compose(resolved)
     if context.args.why:
@@ -83,7 +103,7 @@ def doctor(context: Context) -> int:
         root = None
     status = 0
     marks = {"ok": "ok     ", "warning": "warning", "missing": "MISSING"}
-    for finding in host.examine(pipeline.default_cache_dir(), root):
+    for finding in host.examine(context.options().cache_dir, root):
         context.cancel.check()
         context.out.data("finding", finding.to_dict())
         context.out.say(f"{marks[finding.state]}  {finding.name}: {finding.text}")

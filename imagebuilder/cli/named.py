@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from imagebuilder.cli.context import Context
 from imagebuilder.errors import InputError
-from imagebuilder.project import Project
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog
@@ -32,7 +31,7 @@ def opened(context: Context) -> Catalog:
     url = context.args.catalog
     if not url:
         try:
-            url = Project.open(context.args.directory).settings.catalog
+            url = context.project().settings.catalog
         except InputError:
             url = ""
     if not url:

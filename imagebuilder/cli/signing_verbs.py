@@ -7,8 +7,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
 from imagebuilder.errors import InputError
@@ -59,6 +57,8 @@ def trust(context: Context) -> Trust | None:
         if context.args.memory:
             raise InputError("--memory has no effect without --trust")
         return None
+    import platformdirs
+
     from imagebuilder.catalog.trust import Trust
 
     state = platformdirs.user_state_path("imagebuilder") / "signed-channels.json"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from imagebuilder import pipeline
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import human_size
+from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
-from imagebuilder.plan import Plan
-from imagebuilder.project import Project
+from imagebuilder.outlook import Outlook
+from imagebuilder.several import each as do_each
 
 # What only some verbs need is imported in place: a build that finds nothing to do is not to
 # wait for it.
@@ -26,105 +25,111 @@ T = TypeVar("T")
 
 def plan(context: Context) -> int:
     """``plan``."""
-    project = context.project()
-    options = context.options()
     is_stale = False
-    for name in context.names(project):
-        found = pipeline.plan_image(project, name, options)
-        _say_plan(context, found, reasons=True)
-        is_stale = is_stale or not found.up_to_date
+    with planning(context) as work:
+        for name in work.names():
+            context.cancel.check()
+            found = _planned(context, work, name, reasons=True, refresh=True)
+            is_stale = is_stale or not found.up_to_date
     return _question(context, is_stale)
 
 
 def build(context: Context) -> int:
     """``build``."""
-    project = context.project()
-    options = context.options()
-    names = context.names(project)
-    plans = _plans(context, project, names, options)
-    if plans is not None:
-        return _question(context, any(not each.up_to_date for each in plans))
+    with planning(context) as work:
+        names = work.names()
+        outlooks = _outlooks(context, work, names)
+        if outlooks is not None:
+            return _question(context, any(not each.up_to_date for each in outlooks))
 
-    def work(name: str) -> Image:
-        image = pipeline.build_image(project, name, options)
-        _say_image(context, image)
-        return image
+        def make(name: str) -> Image:
+            image = work.image(name)
+            _say_image(context, image)
+            return image
 
-    return _each(context, names, work)
+        return _each(context, names, make)
 
 
 def test(context: Context) -> int:
     """``test``."""
-    project = context.project()
-    options = context.options()
-    names = context.names(project)
-    plans = _plans(context, project, names, options)
-    if plans is not None:
-        return _question(context, any(_untested(context, each) for each in plans))
+    with planning(context) as work:
+        names = work.names()
+        outlooks = _outlooks(context, work, names)
+        if outlooks is not None:
+            return _question(context, any(_untested(context, work, each) for each in outlooks))
 
-    def work(name: str) -> SmokeReport:
-        image = pipeline.build_image(project, name, options)
-        _say_image(context, image)
-        return _test(context, project, image, options)
+        def make(name: str) -> SmokeReport:
+            image = work.image(name)
+            _say_image(context, image)
+            return _test(context, work, image)
 
-    return _each(context, names, work)
+        return _each(context, names, make)
 
 
 def publish(context: Context) -> int:
     """``publish``."""
+    from imagebuilder import pipeline
     from imagebuilder.catalog import Catalog
 
-    project = context.project()
-    options = context.options()
-    url = context.args.catalog or project.settings.catalog
-    if not url:
-        raise InputError(
-            "no catalog is named",
-            fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
-        )
-    catalog = Catalog.open(url)
-    channel = context.args.channel or project.settings.channel
-    names = context.names(project)
-    plans = _plans(context, project, names, options)
-    if plans is not None:
-        return _question(
-            context,
-            any(_untested(context, each) or _unpublished(each, catalog, channel) for each in plans),
-        )
+    with planning(context) as work:
+        project = work.project
+        url = context.args.catalog or project.settings.catalog
+        if not url:
+            raise InputError(
+                "no catalog is named",
+                fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
+            )
+        catalog = Catalog.open(url)
+        channel = context.args.channel or project.settings.channel
+        names = work.names()
+        outlooks = _outlooks(context, work, names)
+        if outlooks is not None:
+            return _question(
+                context,
+                any(
+                    _untested(context, work, each) or _unpublished(each, catalog, channel)
+                    for each in outlooks
+                ),
+            )
 
-    def work(name: str) -> Release:
-        image = pipeline.build_image(project, name, options)
-        _say_image(context, image)
-        override = context.args.untested
-        report = None if override else _test(context, project, image, options)
-        release = pipeline.publish_image(
-            project,
-            image,
-            report,
-            options,
-            catalog=catalog,
-            channel=channel,
-            override=override,
-            force=context.args.force,
-        )
-        context.out.data(
-            "release",
-            {"recipe": name, "version": release.version, "channel": channel, "url": catalog.url},
-        )
-        context.out.say(f"{name}: release {release.version} is in channel {channel}")
-        context.out.say(f"  catalog   {catalog.url}")
-        context.out.say(
-            f"  fetch it  imagebuilder catalog pull {name} --catalog {catalog.url} "
-            f"--channel {channel} --output DIR"
-        )
-        return release
+        def make(name: str) -> Release:
+            image = work.image(name)
+            _say_image(context, image)
+            override = context.args.untested
+            report = None if override else _test(context, work, image)
+            release = pipeline.publish_image(
+                project,
+                image,
+                report,
+                work.options,
+                catalog=catalog,
+                channel=channel,
+                override=override,
+                force=context.args.force,
+            )
+            context.out.data(
+                "release",
+                {
+                    "recipe": name,
+                    "version": release.version,
+                    "channel": channel,
+                    "url": catalog.url,
+                },
+            )
+            context.out.say(f"{name}: release {release.version} is in channel {channel}")
+            context.out.say(f"  catalog   {catalog.url}")
+            context.out.say(
+                f"  fetch it  imagebuilder catalog pull {name} --catalog {catalog.url} "
+                f"--channel {channel} --output DIR"
+            )
+            return release
 
-    return _each(context, names, work)
+        return _each(context, names, make)
 
 
 def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:
     """Do the work for each recipe; print the failures; return the exit status."""
-    _, failures = pipeline.each(
+    _, failures = do_each(
         names,
         work,
         jobs=context.args.jobs,
@@ -142,27 +147,39 @@ def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> i
     return failures[0].error.exit_status if failures else 0
 
 
-def _plans(
-    context: Context, project: Project, names: Sequence[str], options: pipeline.Options
-) -> list[Plan] | None:
-    """With -n, -q or --why return the plans, shown; None if the work is to be done then."""
+def _outlooks(context: Context, work: Planning, names: Sequence[str]) -> list[Outlook] | None:
+    """With -n, -q or --why return what is to be done, shown; None if it is to be done then."""
     asked = context.args.dry_run or context.args.question
     if not asked and not context.args.why:
         return None
-    plans = [pipeline.plan_image(project, name, replace(options, refresh=False)) for name in names]
-    for each in plans:
-        _say_plan(context, each, reasons=context.args.why or context.args.dry_run)
-    return plans if asked else None
+    reasons = context.args.why or context.args.dry_run
+    found = [_planned(context, work, name, reasons=reasons) for name in names]
+    return found if asked else None
+
+
+def _planned(
+    context: Context, work: Planning, name: str, *, reasons: bool, refresh: bool = False
+) -> Outlook:
+    """Plan a recipe, and show the plan: to machines with the inputs of each step."""
+    if context.out.as_json:
+        made = work.plan(name, refresh=refresh)
+        context.out.data("plan", made.to_dict())
+        return made.outlook()
+    found = work.outlook(name, refresh=refresh)
+    _say_outlook(context, found, reasons=reasons)
+    return found
 
 
 def _question(context: Context, out_of_date: bool) -> int:
     return 1 if context.args.question and out_of_date else 0
 
 
-def _untested(context: Context, plan: Plan) -> bool:
+def _untested(context: Context, work: Planning, plan: Outlook) -> bool:
     why = "it must be built first"
     if plan.image and plan.up_to_date:
-        why = pipeline.why_untested(plan.image, plan.resolved)
+        from imagebuilder import pipeline
+
+        why = pipeline.why_untested(plan.image, work.project.resolve(plan.name))
         if context.args.always and not why:
             why = "asked to make everything again"
     context.out.data("test", {"recipe": plan.name, "needed": bool(why), "reason": why})
@@ -170,17 +187,14 @@ def _untested(context: Context, plan: Plan) -> bool:
     return bool(why)
 
 
-def _unpublished(plan: Plan, catalog: Catalog, channel: str) -> bool:
+def _unpublished(plan: Outlook, catalog: Catalog, channel: str) -> bool:
     try:
         return catalog.show(plan.name, channel).image != plan.image_id
     except ImageBuilderError:
         return True
 
 
-def _say_plan(context: Context, plan: Plan, *, reasons: bool) -> None:
-    if context.out.as_json:
-        context.out.data("plan", plan.to_dict())
-        return
+def _say_outlook(context: Context, plan: Outlook, *, reasons: bool) -> None:
     state = "up to date" if plan.up_to_date else "to be built"
     lines = [f"{plan.name}: image {plan.image_id}, {state}"]
     for step in plan.steps:
@@ -210,12 +224,11 @@ def _say_image(context: Context, image: Image) -> None:
         context.out.say(f"  note: {note}")
 
 
-def _test(
-    context: Context, project: Project, image: Image, options: pipeline.Options
-) -> SmokeReport:
+def _test(context: Context, work: Planning, image: Image) -> SmokeReport:
+    from imagebuilder import pipeline
     from imagebuilder.smoke import report_error, report_text
 
-    report = pipeline.smoke_image(project, image, options)
+    report = pipeline.smoke_image(work.project, image, work.options)
     context.out.data("report", report.model_dump(mode="json"))
     context.out.say(report_text(report))
     if not report.passed:

@@ -9,6 +9,8 @@ from imagebuilder.engines.base import (
     Step,
     StepSpec,
     Units,
+    Watched,
+    WatchedEngine,
     find,
 )
 
@@ -21,5 +23,7 @@ __all__ = [
     "Step",
     "StepSpec",
     "Units",
+    "Watched",
+    "WatchedEngine",
     "find",
 ]

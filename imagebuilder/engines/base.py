@@ -191,7 +191,7 @@ class Engine(Protocol):
         """
         ...
 
-    def has(self, request: Request, step: str, step_id: str) -> bool:
+    def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the result of a step is in the cache."""
         ...
 
@@ -221,6 +221,38 @@ class Units:
 
     names: frozenset[str]
     unlisted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the steps of an image follow from beside the project and the code.
+
+    While all of it is the same, so are the steps: they need not be found anew.
+
+    Attributes:
+        paths: files, and folders with all that is in them.
+        texts: small files, each with the SHA-256 of what it held when the steps were found.
+        since: from when on this holds, in seconds since the epoch.
+        until: up to when.
+    """
+
+    paths: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
+    since: float
+    until: float
+
+
+@runtime_checkable
+class WatchedEngine(Protocol):
+    """An engine that knows what its steps follow from."""
+
+    def watched(self, request: Request) -> Watched | None:
+        """Return what the steps of a request that were just found follow from.
+
+        Returns:
+            None if that cannot be watched: a program was asked, something far away was.
+        """
+        ...
 
 
 @runtime_checkable

@@ -14,9 +14,9 @@ from imagebuilder.errors import InputError, Location, StepError, listed
 from imagebuilder.importing.imported import Imported
 from imagebuilder.importing.sources import Source, gather
 from imagebuilder.importing.stage import Stage
+from imagebuilder.names import PROJECT_FILE, check_name
 from imagebuilder.progress import Reporter
-from imagebuilder.project import PROJECT_FILE, Project
-from imagebuilder.recipe import check_name
+from imagebuilder.project import Project
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9._+-]+")
 _FOLDER = re.compile(r"[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*")

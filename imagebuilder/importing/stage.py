@@ -21,8 +21,9 @@ from imagebuilder.kickstart.flatten import Lines, flatten
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.lint.passwords import check as look_for_passwords
 from imagebuilder.lint.subject import Subject, scripts_of
+from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Reporter
-from imagebuilder.project import PROJECT_FILE, Project, ResolvedRecipe
+from imagebuilder.project import Project, ResolvedRecipe
 
 _ANY_FRAGMENT = ("*",)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from imagebuilder import distro, files
 from imagebuilder.errors import InputError, StepError, listed
-from imagebuilder.project import PROJECT_FILE
-from imagebuilder.recipe import check_name, json_schema
+from imagebuilder.names import PROJECT_FILE, check_name
+from imagebuilder.recipe import json_schema
 
 SCHEMA = ".imagebuilder/recipe.schema.json"
 # What a folder may have before it becomes a project; these stay as they are.

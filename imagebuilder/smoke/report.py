@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagebuilder.checks import Check
 from imagebuilder.errors import CheckError
 from imagebuilder.image import Image, ImageId
-from imagebuilder.recipe import RecipeName, SmokeOptions
+from imagebuilder.names import RecipeName
+from imagebuilder.recipe import SmokeOptions
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
 

@@ -8,8 +8,9 @@ and opens the project is the reference.  Prints seconds, and what a recipe costs
 against what it costs among few, of the same run; it judges nothing.
 
 Then the commands ``list`` and ``plan --all`` themselves, in projects whose recipes extend the
-``hypervisor`` that we ship; the reference is an interpreter that does nothing.  The first plan
-asks the package mirrors, and is not counted.
+``hypervisor`` that we ship; the reference is an interpreter that does nothing.  ``anew`` is
+without what is remembered of the project, ``again`` is with nothing changed since.  The first
+plan asks the package mirrors, and is not counted.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from imagebuilder.options import Options
 
 FRAGMENTS = 16
 STEPS = ("load", "list", "resolve", "compose")
@@ -128,19 +132,28 @@ def commands(folder: Path, counts: list[int], runs: int) -> None:
         make_shipped(folder / str(count), count)
     command_seconds(folder / str(counts[0]), *imagebuilder, "plan", "node0000")
     time.sleep(2.1)
-    print(f"{'recipes':>8} {'list':>8} {'plan':>8}   CPU s beyond the interpreter's start")
+    verbs = {"list": ["list"], "plan": ["plan", "--all"]}
+    head = " ".join(f"{verb + how:>10}" for verb in verbs for how in (" anew", " again"))
+    print(f"{'recipes':>8} {head}   CPU s beyond the interpreter's start")
     for count in counts:
         root = folder / str(count)
-        rows = [
-            [
-                command_seconds(root, sys.executable, "-c", "pass"),
-                command_seconds(root, *imagebuilder, "list"),
-                command_seconds(root, *imagebuilder, "plan", "--all"),
-            ]
-            for _ in range(runs)
-        ]
-        start, listing, planning = (statistics.median(each) for each in zip(*rows, strict=True))
-        print(f"{count:8} {listing - start:8.3f} {planning - start:8.3f}")
+        start = statistics.median(
+            command_seconds(root, sys.executable, "-c", "pass") for _ in range(runs)
+        )
+        cells = []
+        for verb in verbs.values():
+            anew = []
+            for _ in range(runs):
+                forget()
+                anew.append(command_seconds(root, *imagebuilder, *verb))
+            again = [command_seconds(root, *imagebuilder, *verb) for _ in range(runs)]
+            cells += [statistics.median(each) - start for each in (anew, again)]
+        print(f"{count:8} " + " ".join(f"{each:10.3f}" for each in cells))
+
+
+def forget() -> None:
+    """Remove what is remembered of all projects."""
+    shutil.rmtree(Options.make().cache_dir / "plans", ignore_errors=True)
 
 
 def make(root: Path, count: int) -> None:

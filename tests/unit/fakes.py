@@ -68,7 +68,7 @@ class FakeEngine:
             StepSpec(name="configure", inputs=tuple(commands), text="apply", after="packages"),
         )
 
-    def has(self, request: Request, step: str, step_id: str) -> bool:
+    def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         return step in self.cached
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:

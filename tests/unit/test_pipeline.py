@@ -10,9 +10,10 @@ from fakes import FakeEngine, MakeProject
 import imagebuilder
 from imagebuilder import pipeline
 from imagebuilder.errors import HostError, StepError
-from imagebuilder.pipeline import Options, each
+from imagebuilder.options import Options
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe
+from imagebuilder.several import each
 
 FILES = {
     "recipes/base.toml": 'distro = "debian-12"\nkickstarts = ["a.ks"]\n',

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from imagebuilder.checks import CommandCheck, FileCheck, NoFailedUnitsCheck, PortCheck, UnitCheck
 from imagebuilder.declaration import declare, read, validate
 from imagebuilder.errors import InputError, Location
-from imagebuilder.recipe import Recipe, check_name
+from imagebuilder.names import check_name
+from imagebuilder.recipe import Recipe
 
 
 def refusal(folder: Path, text: str | bytes, name: str = "r.toml") -> InputError:

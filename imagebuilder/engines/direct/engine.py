@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from imagebuilder import command, sandbox, tools
-from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units
+from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
     checking,
     contents,
@@ -31,6 +31,7 @@ from imagebuilder.engines.direct import (
     packages,
     preseed,
     rootfs,
+    watching,
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
@@ -105,11 +106,13 @@ class DirectEngine:
             opened, _arch(request.resolved), packages, request.reporter, offline=request.offline
         )
 
-    def has(self, request: Request, step: str, step_id: str) -> bool:
+    def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the package layer of that id is in the cache."""
-        return (
-            step == packages.STEP and _layer_facts(_layer(request.cache_dir, step_id)) is not None
-        )
+        return step == packages.STEP and _layer_facts(_layer(cache_dir, step_id)) is not None
+
+    def watched(self, request: Request) -> Watched | None:
+        """Return what steps follow from; see :class:`~imagebuilder.engines.WatchedEngine`."""
+        return watching.watched(request)
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""

@@ -30,13 +30,14 @@ from imagebuilder.errors import HostError, StepError
 from imagebuilder.progress import Reporter
 
 MAX_AGE = 24 * 3600.0  # seconds
+_STATE = "index.json"
 PREFERENCES = "preferences"  # in the folder: what --includepkgs and --excludepkgs come to
 
 # What apt says of a signature whose key it has not: with gpgv, and with sqv (apt from 3.0 on).
 _NO_KEY = re.compile(r"NO_PUBKEY|Missing key [0-9A-F]+")
 
 
-class _State(BaseModel):
+class State(BaseModel):
     """``index.json``: when the index was last looked at, and what it was then."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,10 @@ class _State(BaseModel):
     checked: float
     digest: str
     required: tuple[str, ...]
+
+
+# For the folder of an index, the state of it that was last used by this process.
+_used: dict[Path, State] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +122,7 @@ def open_index(
     Raises:
         StepError: there is none yet, and the mirrors cannot be reached or must not be.
     """
-    folder = Path(f"{cache_dir}/apt/{_name(sources, arch)}")
+    folder = _folder(cache_dir, sources, arch)
     # Nobody need wait for the lock who only reads: the state is renamed when it is whole.
     known = None if refresh else _read_state(folder)
     if known and (offline or _is_fresh(known)):
@@ -143,22 +148,37 @@ def open_index(
     return _index(folder, state, sources)
 
 
+def used(cache_dir: Path, sources: Sources, arch: str) -> tuple[Path, State] | None:
+    """Return the file with the state of an index, and that state, if this process has used it.
+
+    None if it has not, or if another process has brought the index up to date since.
+    """
+    folder = _folder(cache_dir, sources, arch)
+    state = _used.get(folder)
+    return (folder / _STATE, state) if state and state == _read_state(folder) else None
+
+
+def _folder(cache_dir: Path, sources: Sources, arch: str) -> Path:
+    return Path(f"{cache_dir}/apt/{_name(sources, arch)}")
+
+
 @lru_cache(maxsize=64)
 def _name(sources: Sources, arch: str) -> str:
     said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
     return digest_of(said)[:16]
 
 
-def _is_fresh(state: _State) -> bool:
+def _is_fresh(state: State) -> bool:
     return 0 <= time.time() - state.checked < MAX_AGE
 
 
-def _index(folder: Path, state: _State, sources: Sources) -> Index:
+def _index(folder: Path, state: State, sources: Sources) -> Index:
+    _used[folder] = state
     return Index(folder=folder, digest=state.digest, required=state.required, sources=sources)
 
 
-def _read_state(folder: Path) -> _State | None:
-    path = folder / "index.json"
+def _read_state(folder: Path) -> State | None:
+    path = folder / _STATE
     try:
         facts = path.stat()
         return _state(path, facts.st_mtime_ns, facts.st_ino)
@@ -167,11 +187,11 @@ def _read_state(folder: Path) -> _State | None:
 
 
 @lru_cache(maxsize=64)
-def _state(path: Path, _changed: int, _inode: int) -> _State:
-    return _State.model_validate_json(path.read_bytes())
+def _state(path: Path, _changed: int, _inode: int) -> State:
+    return State.model_validate_json(path.read_bytes())
 
 
-def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> _State:
+def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> State:
     _configure(folder, sources, arch)
     log = folder / "update.log"
     log.unlink(missing_ok=True)
@@ -202,8 +222,8 @@ def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> _S
         summed.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     _write_pins(folder, sources, reporter)
     required = tuple(sorted(set(_required(folder / "lists"))))
-    state = _State(checked=time.time(), digest=summed.hexdigest()[:32], required=required)
-    write(folder / "index.json", state.model_dump_json())
+    state = State(checked=time.time(), digest=summed.hexdigest()[:32], required=required)
+    write(folder / _STATE, state.model_dump_json())
     return state
 
 

@@ -1,0 +1,34 @@
+"""What recipes may be called, and what a project's file is called.
+
+In a module of its own: the facts of images, and the command line, need no more of recipes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from imagebuilder.errors import InputError, Location
+
+PROJECT_FILE = "imagebuilder.toml"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
+
+RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def check_name(name: str, where: Location | None = None) -> str:
+    """Return the name if a recipe may be called so.
+
+    Raises:
+        InputError: it may not; nothing was looked up.
+    """
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
+        raise InputError(
+            f"{name!r} is no recipe name",
+            where=where,
+            fix="a name has lower-case letters, digits and . _ + -, starts with a letter or "
+            "digit, and has at most 63 characters",
+        )
+    return name

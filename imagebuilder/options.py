@@ -1,0 +1,62 @@
+"""Options: how work is done, whatever the verb."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imagebuilder.progress import Cancel, Observer, ignore
+
+
+def default_cache_dir() -> Path:
+    """Return where results that images share are kept: ``IMAGEBUILDER_CACHE`` or the user's."""
+    asked = os.environ.get("IMAGEBUILDER_CACHE", "")
+    if asked:
+        return Path(asked).absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("imagebuilder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How work is done, whatever the verb.
+
+    Attributes:
+        cache_dir: where results that images share are kept.
+        observer: is told what happens.
+        cancel: the request to stop.
+        again: do everything, whatever is there.
+        refresh: look at the package mirrors even if they were looked at a short while ago.
+        accel: what runs the guest's processors in tests.
+    """
+
+    cache_dir: Path
+    observer: Observer = ignore
+    cancel: Cancel
+    again: bool = False
+    refresh: bool = False
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+        cache_dir: Path | None = None,
+        again: bool = False,
+        refresh: bool = False,
+        accel: Literal["auto", "kvm", "tcg"] = "auto",
+    ) -> Options:
+        """Return options with what is not given at its default."""
+        return cls(
+            cache_dir=cache_dir or default_cache_dir(),
+            observer=observer,
+            cancel=cancel or Cancel(),
+            again=again,
+            refresh=refresh,
+            accel=accel,
+        )
