@@ -98,6 +98,17 @@ def _line(error: ImageBuilderError) -> tuple[str, int]:
     return (error.where.file, error.where.line or 0) if error.where else ("", 0)
 
 
+# What pydantic calls by the names of Python's types, in the words of TOML.
+_IN_TOML = {
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a string",
+}
+
+
 def _problem(
     declaration: Declaration, loc: tuple[int | str, ...], kind: str, message: str
 ) -> InputError:
@@ -108,6 +119,7 @@ def _problem(
         known = _siblings(declaration.data, path)
         fix = f"known here are: {', '.join(known)}" if known else ""
     else:
+        message = _IN_TOML.get(kind, message)
         what = f"{key}: {message.removeprefix('Value error, ')}"
         fix = ""
     return InputError(what, where=place(declaration, key), fix=fix)

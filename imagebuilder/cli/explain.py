@@ -80,7 +80,7 @@ def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[Re
         found = [*_of_recipe(param, f"params.{key}")] if param else []
     said = [
         *_of_commands(kickstart, key),
-        *_of_packages(kickstart, key),
+        *_of_packages(resolved, kickstart, key),
         *(
             Reason(where=each.where, text=" ".join((each.name, *each.options)), via=each.via)
             for each in kickstart.sections
@@ -121,10 +121,16 @@ def _of_commands(kickstart: Kickstart, key: str) -> Iterator[Reason]:
         yield Reason(where=each.where, text=text, via=each.via, holds=holds)
 
 
-def _of_packages(kickstart: Kickstart, key: str) -> Iterator[Reason]:
+def _of_packages(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> Iterator[Reason]:
     if key not in ("packages", "%packages") and not key.startswith("packages."):
         return
     wanted = key.partition(".")[2]
+    node = resolved.tree.find("packages") if wanted else None
+    for before in node.earlier if node else ():  # a recipe took it out: it is in no kickstart
+        values = before.value if isinstance(before.value, list | tuple) else (before.value,)
+        if wanted in values:
+            ended = f"{before.how} by {spot(before.ended)}"
+            yield Reason(where=before.where, text=f"wanted: {wanted}, {ended}", holds=False)
     last = {each.name: each for each in kickstart.packages}
     for each in kickstart.packages:
         if wanted and each.name != wanted:

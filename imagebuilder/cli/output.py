@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _PLAIN_INTERVAL = 15.0  # seconds between lines on the progress of one step, where there are no bars
+
+# Control characters, and marks that turn the direction of writing.
+_CONTROLS = frozenset({"Cc", "Cf"})
 
 
 class Output:
@@ -79,6 +83,7 @@ class Output:
             self.say("  ".join(cells).rstrip())
 
     def _print(self, text: str, stream: TextIO) -> None:
+        text = harmless(text)
         with self._lock:
             if self._bars:
                 next(iter(self._bars.values())).write(text, file=stream)
@@ -132,9 +137,26 @@ class Output:
                 if event.kind == "progress":
                     bar.total = event.total
                     bar.n = event.done or 0
-                bar.set_postfix_str(event.text[:40], refresh=True)
+                bar.set_postfix_str(harmless(event.text[:40]), refresh=True)
                 return
         self._write(event)
+
+
+def harmless(text: str) -> str:
+    """Return text with control characters written out: none of them reaches a terminal.
+
+    What is shown comes from fragments, packages and guests, and could repaint the screen.
+    """
+    return (
+        "".join(
+            sign
+            if sign in "\n\t" or unicodedata.category(sign) not in _CONTROLS
+            else ascii(sign)[1:-1]
+            for sign in text
+        )
+        if not text.isprintable()
+        else text
+    )
 
 
 def human_size(size: float) -> str:

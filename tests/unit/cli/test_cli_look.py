@@ -147,6 +147,23 @@ def test_why_packages(look: Look) -> None:
     assert "by way of recipes/base.toml:3" in look.out
 
 
+def test_why_a_package_is_not_there_that_a_recipe_took_out(look: Look) -> None:
+    (look.project.root / "recipes/without.toml").write_text(
+        'extends = "leaf"\n[remove]\npackages = ["vim"]\n'
+    )
+    assert look("show", "without", "--why", "packages.vim") == 0
+    assert look.out.splitlines() == [
+        "recipes/base.toml:4: wanted: vim, removed by recipes/without.toml:3"
+    ]
+    (look.project.root / "recipes/without.toml").write_text(
+        'extends = "leaf"\n[replace]\npackages = ["nano"]\n'
+    )
+    assert look("show", "without", "--why", "packages.vim") == 0
+    assert look.out.splitlines() == [
+        "recipes/base.toml:4: wanted: vim, replaced by recipes/without.toml:3"
+    ]
+
+
 def test_why_nothing_gives(look: Look) -> None:
     assert look("show", "leaf", "--why", "params.brigde") == 2
     assert "did you mean 'params.bridge'?" in look.err

@@ -86,3 +86,12 @@ def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     out.table([])
     out.table([["a", "long", ""], ["longer", "b", "c"]])
     assert capsys.readouterr().out == "a       long\nlonger  b     c\n"
+
+
+def test_no_control_character_reaches_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output(as_json=False)
+    out.error(StepError("Unknown command: \x1b[31mevil\x9b0m\r\u202e"))
+    out.say("a\tb\nç → \x07")
+    shown, said = capsys.readouterr()
+    assert said == "error: Unknown command: \\x1b[31mevil\\x9b0m\\r\\u202e\n"
+    assert shown == "a\tb\nç → \\x07\n"
