@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_changed_post_runs_what_follows_from_it_and_says_so(
     fragment = base_project.root / "kickstarts/base/serial-console.ks"
     text = fragment.read_text()
     try:
-        fragment.write_text(text + "\n%post --erroronfail\necho changed > /etc/changed\n%end\n")
+        fragment.write_text(text + "\n%post --erroronfail\necho changed > /etc/motd\n%end\n")
         plan = imagebuilder.plan_image(base_project, "base", options)
         reasons = {step.name: (step.reused, step.reason) for step in plan.steps}
         assert reasons["packages"][0]
@@ -115,8 +116,14 @@ def test_changed_post_runs_what_follows_from_it_and_says_so(
         assert f"kickstarts/base/serial-console.ks:{line}" in reasons["configure"][1]
         image = imagebuilder.build_image(base_project, "base", options)
         assert image.id == plan.image_id != base_image.id
-        assert {step.name for step in image.facts.steps if step.reused} == {"packages"}
-        assert content(image, "/etc/changed") == "changed\n"
+        assert {step.name for step in image.facts.steps if step.reused} == {"packages", "initrd"}
+        assert content(image, "/etc/motd") == "changed\n"
+        # dracut itself would have made the same.
+        shutil.rmtree(cache_dir / "initrds")
+        shutil.rmtree(image.path)
+        made = imagebuilder.build_image(base_project, "base", options)
+        assert {step.name for step in made.facts.steps if step.reused} == {"packages"}
+        assert made.facts.artefacts == image.facts.artefacts
     finally:
         fragment.write_text(text)
     again = imagebuilder.plan_image(base_project, "base", options)

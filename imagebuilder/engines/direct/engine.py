@@ -77,7 +77,7 @@ class DirectEngine:
             StepSpec(
                 name=initrd.STEP,
                 after="configure",
-                text="make the initrd with dracut",
+                text="make the initrd with dracut, if anything that dracut reads has changed",
                 inputs=(inputs.ENGINE,),
             ),
             StepSpec(
@@ -136,13 +136,14 @@ class DirectEngine:
             if facts is None:
                 fresh.mkdir()
             try:
-                job = self._job(request, layer if facts else fresh, facts, work, into)
+                place = layer if facts else fresh
+                job = self._job(request, place, facts, work, into, step.id, again=again)
                 outcome = _run_worker(job, request)
                 if facts is None:
                     _keep_layer(fresh, layer, step.id, job)
             finally:
                 remove_tree(fresh)
-        reused = frozenset({packages.STEP}) if facts else frozenset[str]()
+        reused = frozenset({*outcome.reused, *((packages.STEP,) if facts else ())})
         return Made(
             kernel_release=outcome.kernel_release,
             tree_size=outcome.tree_size,
@@ -165,7 +166,15 @@ class DirectEngine:
         )
 
     def _job(
-        self, request: Request, layer: Path, facts: LayerFacts | None, work: Path, into: Path
+        self,
+        request: Request,
+        layer: Path,
+        facts: LayerFacts | None,
+        work: Path,
+        into: Path,
+        layer_id: str,
+        *,
+        again: bool,
     ) -> Job:
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
@@ -200,6 +209,9 @@ class DirectEngine:
             epoch=facts.epoch if facts else epoch,
             layer=layer,
             make_layer=facts is None,
+            layer_id=layer_id,
+            initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
+            again=again,
             work=work,
             into=into,
             project=resolved.project.root,

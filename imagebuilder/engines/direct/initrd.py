@@ -45,20 +45,10 @@ def _order(release: str) -> list[tuple[int, int | str]]:
     ]
 
 
-def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> None:
-    """Make the initrd and copy it, with the kernel, out of the tree.
-
-    Args:
-        tree: the image; proc, dev, run and the like are mounted in it.
-        release: the kernel's release.
-        into: the folder for ``initrd.img`` and ``vmlinuz``.
-        reporter: for the request to stop.
-
-    Raises:
-        StepError: dracut failed, or left out what a live root needs.
-    """
+def arguments(tree: Tree, release: str) -> list[str]:
+    """Return the command line of dracut."""
     modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
-    argv = [
+    return [
         "dracut",
         "--force",
         "--no-hostonly",
@@ -74,6 +64,24 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> None:
         _OUTPUT,
         release,
     ]
+
+
+def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str, ...]:
+    """Make the initrd and copy it out of the tree.
+
+    Args:
+        tree: the image; proc, dev, run and the like are mounted in it.
+        release: the kernel's release.
+        into: the file to make.
+        reporter: for the request to stop.
+
+    Returns:
+        the paths in it.
+
+    Raises:
+        StepError: dracut failed, or left out what a live root needs.
+    """
+    argv = arguments(tree, release)
     reporter.cancel.check()
     result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000, may_mknod=False, check=False)
     # dracut ends with success or not when it leaves out a module: what it says is what counts.
@@ -91,6 +99,18 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> None:
             )
     if result.returncode:
         raise command.failure(result, what="dracut", log=tree.log)
-    shutil.copyfile(tree.path(_OUTPUT), into / "initrd.img")
+    shutil.copyfile(tree.path(_OUTPUT), into)
+    # dracut wrote it with these very programs of the image.
+    listed = tree.run(
+        ["sh", "-c", f"zstd -dcq {_OUTPUT} | cpio --quiet -t"],
+        what="listing the initrd",
+        keep=1 << 16,
+        logged=False,
+    )
     tree.remove(_OUTPUT)
-    shutil.copyfile(tree.path(f"/boot/vmlinuz-{release}"), into / "vmlinuz")
+    return tuple(listed.stdout.splitlines())
+
+
+def copy_kernel(tree: Tree, release: str, into: Path) -> None:
+    """Copy the kernel out of the tree."""
+    shutil.copyfile(tree.path(f"/boot/vmlinuz-{release}"), into)

@@ -43,6 +43,9 @@ class Job(_Message):
         epoch: seconds since the epoch that no file is newer than.
         layer: where the package layer is, or is to be.
         make_layer: whether it is to be made.
+        layer_id: the package layer's id.
+        initrds: the folder in which initrds are kept.
+        again: make an initrd, whatever is kept.
         work: an empty folder for what is in between; on the layer's disk.
         into: the folder for the results.
         project: the project's folder.
@@ -69,6 +72,9 @@ class Job(_Message):
     epoch: int
     layer: Path
     make_layer: bool
+    layer_id: str
+    initrds: Path
+    again: bool = False
     work: Path
     into: Path
     project: Path
@@ -91,3 +97,4 @@ class Outcome(_Message):
     package_count: int
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    reused: tuple[str, ...] = ()

@@ -18,13 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import image_sources, initrd, packages, rootfs, scripts
+from imagebuilder.engines.direct import (
+    image_sources,
+    initrd,
+    initrd_reuse,
+    packages,
+    rootfs,
+    scripts,
+)
 from imagebuilder.engines.direct.configure import configure
 from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.seal import seal
 from imagebuilder.engines.direct.tree import Tree, tree_size
 from imagebuilder.errors import ImageBuilderError, StepError
-from imagebuilder.image import PACKAGES, ROOTFS
+from imagebuilder.image import INITRD, KERNEL, PACKAGES, ROOTFS
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
@@ -102,18 +109,17 @@ def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) ->
     (job.into / PACKAGES).write_text(installed.model_dump_json(indent=1) + "\n")
     # dracut and mksquashfs only read the tree, and what dracut writes is mounted over it.
     with ThreadPoolExecutor(2) as pool:
-        making = [
-            pool.submit(_make_initrd, tree, release, job, clock),
-            pool.submit(_make_rootfs, bare, job, clock),
-        ]
-        for each in making:
-            each.result()
+        making_initrd = pool.submit(_make_initrd, tree, release, job, clock)
+        making_rootfs = pool.submit(_make_rootfs, bare, job, clock)
+        is_reused = making_initrd.result()
+        making_rootfs.result()
     return Outcome(
         kernel_release=release,
         tree_size=tree_size(bare),
         package_count=len(installed.packages),
         notes=tuple(notes),
         seconds=clock.seconds,
+        reused=(initrd.STEP,) if is_reused else (),
     )
 
 
@@ -128,7 +134,8 @@ def _overlay(job: Job, root: Path) -> None:
         sandbox.mount_overlay(lower, upper, scratch, root)
     except OSError:
         # The disk below cannot carry an overlay (it may be one itself): a copy does as well.
-        shutil.rmtree(root)
+        for path in (root, upper, scratch):
+            shutil.rmtree(path)
         shutil.copytree(lower, root, symlinks=True)
 
 
@@ -154,12 +161,28 @@ def _configure(
     return notes
 
 
-def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> None:
-    log = job.into / "logs/initrd.log"
+def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
+    """Make the initrd, or take one that dracut would make again; return whether it was taken."""
+    tree = Tree(root=tree.root, log=job.into / "logs/initrd.log", epoch=job.epoch)
+    argv = initrd.arguments(tree, release)
+    store = job.initrds / initrd_reuse.family([job.layer_id, str(job.epoch), *argv])
+    # Without an overlay nobody knows what was changed.
+    upper = job.work / "upper"
+    changed = initrd_reuse.changes(upper, job.layer / "tree") if upper.exists() else None
+    into = job.into / INITRD
     with clock.step(initrd.STEP, f"dracut for {release}"):
-        initrd.make(
-            Tree(root=tree.root, log=log, epoch=job.epoch), release, job.into, clock.reporter
-        )
+        initrd.copy_kernel(tree, release, job.into / KERNEL)
+        found = None
+        if changed is not None and not job.again:
+            found = initrd_reuse.find(store, changed, tree.root)
+        if found:
+            shutil.copyfile(found, into)
+            clock.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
+            return True
+        taken = initrd.make(tree, release, into, clock.reporter)
+        if changed is not None:
+            initrd_reuse.keep(store, into, changed, taken)
+    return False
 
 
 def _make_rootfs(bare: Path, job: Job, clock: _Clock) -> None:
