@@ -43,7 +43,8 @@ def test_what_may_matter(path: str, expected: bool) -> None:
 def lower(tmp_path: Path) -> Path:
     root = tmp_path / "lower"
     (root / "usr/lib/dracut/modules.d/99own").mkdir(parents=True)
-    (root / "usr/lib/dracut/modules.d/99own/module-setup.sh").write_text("# a remark\ninst /etc/ownfile\n")
+    setup = root / "usr/lib/dracut/modules.d/99own/module-setup.sh"
+    setup.write_text("# a remark\ninst /etc/ownfile\n")
     (root / "usr/bin").mkdir()
     (root / "usr/bin/dracut").write_bytes(b"\0\0findword\0")
     (root / "etc/udev/rules.d").mkdir(parents=True)
