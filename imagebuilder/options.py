@@ -30,6 +30,7 @@ class Options:
         cancel: the request to stop.
         again: do everything, whatever is there.
         refresh: look at the package mirrors even if they were looked at a short while ago.
+        offline: use no network: what is in the cache must do.
         accel: what runs the guest's processors in tests.
     """
 
@@ -38,6 +39,7 @@ class Options:
     cancel: Cancel
     again: bool = False
     refresh: bool = False
+    offline: bool = False
     accel: Literal["auto", "kvm", "tcg"] = "auto"
 
     @classmethod
@@ -49,6 +51,7 @@ class Options:
         cache_dir: Path | None = None,
         again: bool = False,
         refresh: bool = False,
+        offline: bool = False,
         accel: Literal["auto", "kvm", "tcg"] = "auto",
     ) -> Options:
         """Return options with what is not given at its default."""
@@ -58,5 +61,6 @@ class Options:
             cancel=cancel or Cancel(),
             again=again,
             refresh=refresh,
+            offline=offline,
             accel=accel,
         )

@@ -47,6 +47,7 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
         cache_dir=options.cache_dir,
         reporter=Reporter(subject=name, observer=options.observer, cancel=options.cancel),
         refresh=options.refresh,
+        offline=options.offline,
         again=options.again,
     )
 

@@ -125,6 +125,7 @@ def make_plan(
     cache_dir: Path,
     reporter: Reporter,
     refresh: bool = False,
+    offline: bool = False,
     again: bool = False,
 ) -> Plan:
     """Resolve and compose a recipe, and find out what must be done to have its image.
@@ -135,6 +136,7 @@ def make_plan(
         cache_dir: where results that several images share are kept.
         reporter: where progress goes.
         refresh: look at the package mirrors even if they were looked at a short while ago.
+        offline: use no network: what is in the cache must do.
         again: plan to run every step, whatever is there.
 
     Raises:
@@ -154,6 +156,7 @@ def make_plan(
         cache_dir=cache_dir,
         reporter=reporter,
         refresh=refresh,
+        offline=offline,
         vault=resolved.vault(reporter.cancel),
     )
     notes = (*request.kickstart.warnings, *engine.check(request))

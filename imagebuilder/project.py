@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 
 from imagebuilder import declaration, distro, params, secrets, shipped, template
@@ -22,8 +23,20 @@ from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretName, SecretSource
 from imagebuilder.toml_lines import error_line, key_lines
 
+_SPAN = re.compile(r"([0-9]{1,6})([mhd])")
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 # Where the strings of a recipe are templates.
 _RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "checks")
+
+
+def _seconds(value: Any) -> Any:
+    """Read a span of time such as ``12h``."""
+    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        return float(found[1]) * _UNITS[found[2]]
+    if value != 0 and not isinstance(value, float):
+        raise ValueError("a time is a number with m, h or d after it, such as 12h")
+    return value
 
 
 class ProjectFile(BaseModel):
@@ -37,6 +50,11 @@ class ProjectFile(BaseModel):
         default_factory=dict,
         description="for a distro, lines of an apt sources.list that are used in place of the "
         "host's own",
+    )
+    mirrors_age: Annotated[float, BeforeValidator(_seconds)] = Field(
+        default=24 * 3600.0,
+        description="for how long the package mirrors are not looked at again, such as `90m`, "
+        "`12h` or `7d`; 0 looks at each plan",
     )
     retention: Retention = Field(
         default_factory=Retention, description="which releases catalog gc keeps"

@@ -32,8 +32,10 @@ def mortal(argv: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
-def enclose(argv: Sequence[str]) -> list[str]:
+def enclose(argv: Sequence[str], *, network: bool = True) -> list[str]:
     """Return a command line that runs ``argv`` in mount and PID namespaces of its own.
+
+    Without ``network`` it has a network namespace of its own as well, with nothing in it.
 
     An ordinary user becomes root of a user namespace in which the subordinate ids of
     ``/etc/subuid`` and ``/etc/subgid`` are mapped.
@@ -42,6 +44,7 @@ def enclose(argv: Sequence[str]) -> list[str]:
     return [
         "unshare",
         *user,
+        *([] if network else ["--net"]),
         "--mount",
         "--pid",
         "--fork",

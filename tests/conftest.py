@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -74,10 +74,14 @@ def cli(cache_dir: Path) -> Cli:
     """Run the command as a user does: a process of its own."""
 
     def run(
-        *args: str, cwd: Path, timeout: float = 900, env: dict[str, str] | None = None
+        *args: str,
+        cwd: Path,
+        timeout: float = 900,
+        env: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "imagebuilder.cli", *args],
+            [*before, sys.executable, "-m", "imagebuilder.cli", *args],
             cwd=cwd,
             text=True,
             capture_output=True,

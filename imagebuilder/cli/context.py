@@ -35,5 +35,6 @@ class Context:
             cancel=self.cancel,
             again=getattr(self.args, "always", False),
             refresh=getattr(self.args, "refresh", False),
+            offline=getattr(self.args, "offline", False),
             accel=getattr(self.args, "accel", "auto"),
         )

@@ -91,8 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         help="only say by the exit status whether anything is out of date",
     )
     work.add_argument("--why", action="store_true", help="say the reason for each step")
-    work.add_argument(
+    mirrors = work.add_mutually_exclusive_group()
+    mirrors.add_argument(
         "--refresh", action="store_true", help="look at the package mirrors now, not once a day"
+    )
+    mirrors.add_argument(
+        "--offline", action="store_true", help="use no network: what is in the cache must do"
     )
 
     testing = argparse.ArgumentParser(add_help=False)

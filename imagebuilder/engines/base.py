@@ -132,7 +132,7 @@ class Request:
         cache_dir: where results that several images share are kept.
         reporter: where progress goes, with the request to stop.
         refresh: look at the package mirrors even if they were looked at a short while ago.
-        offline: never look at them: what the cache knows must do.
+        offline: use no network: what is in the cache must do.
         vault: what the kickstart's secrets stand for.
     """
 

@@ -131,6 +131,31 @@ def test_changed_post_runs_what_follows_from_it_and_says_so(
     assert again.image_id == base_image.id
 
 
+def test_a_build_without_a_network(
+    base_image: imagebuilder.Image, base_project: imagebuilder.Project, cli: Cli
+) -> None:
+    root = base_project.root
+    fragment, recipe = root / "kickstarts/base/serial-console.ks", root / "recipes/new.toml"
+    text = fragment.read_text()
+    alone = ("unshare", "--net", "--")
+    # Nothing changed: no network is needed, whether that is said or not.
+    assert cli("build", "base", cwd=root, before=alone).returncode == 0
+    try:
+        # Scripts of an offline build have no network either, wherever it runs.
+        fragment.write_text(text + "\n%post --erroronfail\ntest $(ls /sys/class/net) = lo\n%end\n")
+        result = cli("build", "--offline", "base", cwd=root)
+        assert result.returncode == 0, result.stderr
+        recipe.write_text('extends = "base"\npackages = ["hello"]\n')
+        result = cli("build", "--offline", "new", cwd=root)
+        assert result.returncode == 1
+        assert "not in the cache" in result.stderr
+        assert "--offline" in result.stderr
+        assert not list((root / "build/new").glob("*/image.json"))
+    finally:
+        fragment.write_text(text)
+        recipe.unlink(missing_ok=True)
+
+
 RECIPE = """
 extends = "base"
 kickstarts = ["everything.ks"]

@@ -287,3 +287,22 @@ def test_distros() -> None:
     with pytest.raises(InputError) as caught:
         distro.find("nosuch", where)
     assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [('"90m"', 5400), ('"12h"', 43200), ('"7d"', 604800), ("0", 0)]
+)
+def test_how_long_mirrors_are_not_looked_at_again(
+    make_project: MakeProject, said: str, seconds: float
+) -> None:
+    project = make_project({"imagebuilder.toml": f"mirrors_age = {said}\n"})
+    assert project.settings.mirrors_age == seconds
+
+
+@pytest.mark.parametrize("said", ['"soon"', '"12"', "5", "-1", "true", '"h"'])
+def test_a_time_without_a_unit_is_refused_with_its_line(
+    make_project: MakeProject, said: str
+) -> None:
+    with pytest.raises(InputError, match="mirrors_age") as caught:
+        make_project({"imagebuilder.toml": f'channel = "a"\nmirrors_age = {said}\n'})
+    assert str(caught.value.where).startswith("imagebuilder.toml:2")

@@ -133,6 +133,12 @@ class DirectEngine:
             facts = None if again else _layer_facts(layer)
             fresh = layer.with_name(f".{layer.name}.new")
             remove_tree(fresh)  # what a build that was killed left
+            if facts is None and request.offline:
+                raise StepError(
+                    f"the packages of {request.resolved.name} are not in the cache, and none may "
+                    "be fetched",
+                    fix="build it once without --offline",
+                )
             if facts is None:
                 fresh.mkdir()
             try:
@@ -163,6 +169,7 @@ class DirectEngine:
             request.reporter,
             refresh=request.refresh,
             offline=request.offline,
+            max_age=request.resolved.project.settings.mirrors_age,
         )
 
     def _job(
@@ -309,7 +316,10 @@ def _run_worker(job: Job, request: Request) -> Outcome:
             failures.append(ImageBuilderError.from_dict(message["error"]))
 
     result = command.run(
-        sandbox.enclose([sys.executable, "-P", "-m", "imagebuilder.engines.direct.worker"]),
+        sandbox.enclose(
+            [sys.executable, "-P", "-m", "imagebuilder.engines.direct.worker"],
+            network=not request.offline,
+        ),
         timeout=_TIMEOUT,
         stdin=job.model_dump_json().encode(),
         cancel=request.reporter.cancel,

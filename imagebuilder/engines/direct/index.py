@@ -1,8 +1,8 @@
 """The package index: which packages the mirrors have.
 
 An apt of its own in the cache: nothing of the host's apt is read but its keys, nothing is
-changed.  It is brought up to date at most once a day, so that a build with nothing changed
-needs no network.
+changed.  It is brought up to date once a day, so that a build with nothing changed
+needs no network; how often, the project says.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.progress import Reporter
 
-MAX_AGE = 24 * 3600.0  # seconds
+DAY = 24 * 3600.0  # seconds
 _STATE = "index.json"
 PREFERENCES = "preferences"  # in the folder: what --includepkgs and --excludepkgs come to
 
@@ -108,6 +108,7 @@ def open_index(
     *,
     refresh: bool,
     offline: bool = False,
+    max_age: float = DAY,
 ) -> Index:
     """Return the index of some sources, looking at the mirrors if that was long ago.
 
@@ -118,6 +119,7 @@ def open_index(
         reporter: where progress goes, with the request to stop.
         refresh: look at the mirrors now.
         offline: never look at them.
+        max_age: for how many seconds they need not be looked at again.
 
     Raises:
         StepError: there is none yet, and the mirrors cannot be reached or must not be.
@@ -125,15 +127,18 @@ def open_index(
     folder = _folder(cache_dir, sources, arch)
     # Nobody need wait for the lock who only reads: the state is renamed when it is whole.
     known = None if refresh else _read_state(folder)
-    if known and (offline or _is_fresh(known)):
+    if known and (offline or _is_fresh(known, max_age)):
         return _index(folder, known, sources)
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock", timeout=600):
         state = _read_state(folder)
-        if state and ((_is_fresh(state) and not refresh) or offline):
+        if state and ((_is_fresh(state, max_age) and not refresh) or offline):
             return _index(folder, state, sources)
         if offline:
-            raise StepError("there is no package index in the cache, and none may be fetched")
+            raise StepError(
+                "there is no package index in the cache, and none may be fetched",
+                fix="run it once without --offline",
+            )
         try:
             with reporter.step("index", f"looking at the package mirrors ({sources.origin})"):
                 state = _update(folder, sources, arch, reporter)
@@ -168,8 +173,8 @@ def _name(sources: Sources, arch: str) -> str:
     return digest_of(said)[:16]
 
 
-def _is_fresh(state: State) -> bool:
-    return 0 <= time.time() - state.checked < MAX_AGE
+def _is_fresh(state: State, max_age: float) -> bool:
+    return 0 <= time.time() - state.checked < max_age
 
 
 def _index(folder: Path, state: State, sources: Sources) -> Index:

@@ -34,5 +34,5 @@ def watched(request: Request) -> Watched | None:
         ),
         texts=((str(file), sha256_of(file)),),
         since=state.checked,
-        until=state.checked + index.MAX_AGE,
+        until=state.checked + resolved.project.settings.mirrors_age,
     )

@@ -30,8 +30,23 @@ class Looker:
         self.events: list[Event] = []
         self.reporter = Reporter(subject="r", observer=self.events.append)
 
-    def open(self, *, refresh: bool = False, sources: Sources = SOURCES) -> Index:
-        return open_index(self.cache, sources, "amd64", self.reporter, refresh=refresh)
+    def open(
+        self,
+        *,
+        refresh: bool = False,
+        offline: bool = False,
+        max_age: float = index.DAY,
+        sources: Sources = SOURCES,
+    ) -> Index:
+        return open_index(
+            self.cache,
+            sources,
+            "amd64",
+            self.reporter,
+            refresh=refresh,
+            offline=offline,
+            max_age=max_age,
+        )
 
     def age(self, opened: Index, seconds: float) -> None:
         file = opened.folder / "index.json"
@@ -317,7 +332,26 @@ def test_the_index_is_as_old_as_its_newest_release(tmp_path: Path) -> None:
     for n, date in enumerate(("Sat, 01 Jan 2000 00:00:00 UTC", "nonsense", "Thu, 01 Jan 1970")):
         (tmp_path / f"lists/{n}_Release").write_text(f"Origin: x\nDate: {date}\n")
     assert opened.epoch() == 946684800
-    assert index.MAX_AGE == 24 * 3600
+
+
+@pytest.mark.parametrize(("hours", "looks"), [(1, 0), (3, 1)])
+def test_how_often_the_mirrors_are_looked_at_can_be_said(
+    looker: Looker, hours: float, looks: int
+) -> None:
+    looker.age(looker.open(), hours * 3600)
+    looker.programs.forget()
+    looker.open(max_age=2 * 3600)
+    assert looker.updates() == looks
+
+
+def test_offline_takes_an_index_of_any_age_and_fetches_none(looker: Looker) -> None:
+    with pytest.raises(StepError, match="none may be fetched") as caught:
+        looker.open(offline=True)
+    assert "--offline" in caught.value.fix
+    looker.age(looker.open(), 90 * 24 * 3600)
+    looker.programs.forget()
+    assert looker.open(offline=True, refresh=True).digest
+    assert looker.updates() == 0
 
 
 # ----- groups and patterns ------------------------------------------------------------------------
