@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagebuilder import command
+from imagebuilder import cache, command
 from imagebuilder.build import build
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import Image
@@ -169,7 +169,16 @@ def carry_out(plan: Plan, options: Options | None = None) -> Image:
         StepError, HostError, Interrupted: as for :func:`build_image`.
     """
     options = options or Options.make()
-    return build(plan, again=options.again)
+    image = build(plan, again=options.again)
+    if plan.image is None or options.again:
+        pruned = cache.prune(options.cache_dir, limit=plan.resolved.project.settings.cache_limit)
+        if pruned.removed:
+            plan.request.reporter.note(
+                "cache",
+                f"{len(pruned.removed)} entries were removed, to keep to cache_limit: "
+                f"{sum(each.size for each in pruned.removed) / 1e9:.1f} GB",
+            )
+    return image
 
 
 def smoke_image(

@@ -21,6 +21,7 @@ from imagebuilder.names import PROJECT_FILE
 from imagebuilder.policies import ChannelPolicy, Retention
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretName, SecretSource
+from imagebuilder.sizes import size_of
 from imagebuilder.toml_lines import error_line, key_lines
 
 _SPAN = re.compile(r"([0-9]{1,6})([mhd])")
@@ -39,6 +40,18 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _bytes(value: Any) -> Any:
+    """Read a size such as ``20 GB``."""
+    if not isinstance(value, str):
+        raise ValueError(  # noqa: TRY004 - pydantic takes no other
+            "a size is a number with MB, GB or TB after it, such as 20 GB"
+        )
+    try:
+        return size_of(value)
+    except InputError as error:
+        raise ValueError(error.what) from error
+
+
 class ProjectFile(BaseModel):
     """``imagebuilder.toml``: what holds for all recipes of a project.  It need not exist."""
 
@@ -55,6 +68,11 @@ class ProjectFile(BaseModel):
         default=24 * 3600.0,
         description="for how long the package mirrors are not looked at again, such as `90m`, "
         "`12h` or `7d`; 0 looks at each plan",
+    )
+    cache_limit: Annotated[int, BeforeValidator(_bytes)] = Field(
+        default=30_000_000_000,
+        description="how large the cache may be, such as `20 GB`: after a build what was not used "
+        "for the longest time is removed",
     )
     retention: Retention = Field(
         default_factory=Retention, description="which releases catalog gc keeps"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from imagebuilder.cli import contents_verbs, policy_verbs, signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
-from imagebuilder.cli.output import human_size
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.names import PROJECT_FILE
+from imagebuilder.sizes import human_size
 
 if TYPE_CHECKING:
     from imagebuilder.policies import Retention

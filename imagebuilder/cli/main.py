@@ -9,7 +9,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from imagebuilder.cli import catalog_verbs, channel_verbs, lint_verb, look, start_verbs, verbs
+from imagebuilder.cli import (
+    cache_verbs,
+    catalog_verbs,
+    channel_verbs,
+    lint_verb,
+    look,
+    start_verbs,
+    verbs,
+)
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
 from imagebuilder.errors import ImageBuilderError
@@ -157,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
     lint_verb.add(sub, common)
     start_verbs.add(sub, common)
+    cache_verbs.add(sub, common)
     channel_verbs.add(sub, common, where)
     catalog_verbs.add(sub, common, where)
     return parser

@@ -157,12 +157,3 @@ def harmless(text: str) -> str:
         if not text.isprintable()
         else text
     )
-
-
-def human_size(size: float) -> str:
-    """Return bytes for people: 141.2 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

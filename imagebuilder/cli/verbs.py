@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imagebuilder.cli.context import Context
-from imagebuilder.cli.output import human_size
 from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.outlook import Outlook
 from imagebuilder.several import each as do_each
+from imagebuilder.sizes import human_size
 
 # What only some verbs need is imported in place: a build that finds nothing to do is not to
 # wait for it.

@@ -14,9 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
-from imagebuilder import command, sandbox, tools
+from imagebuilder import cache, command, sandbox, tools
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
     checking,
@@ -26,6 +25,7 @@ from imagebuilder.engines.direct import (
     index,
     initrd,
     inputs,
+    layers,
     needs,
     package_options,
     packages,
@@ -45,6 +45,10 @@ from imagebuilder.project import ResolvedRecipe
 
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
 _TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
+
+
+class DamagedLayer(Exception):  # noqa: N818 - no error of a user's: it is mended at once
+    """A package layer is no longer what was kept."""
 
 
 class DirectEngine:
@@ -108,7 +112,7 @@ class DirectEngine:
 
     def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the package layer of that id is in the cache."""
-        return step == packages.STEP and _layer_facts(_layer(cache_dir, step_id)) is not None
+        return step == packages.STEP and layers.facts(layers.place(cache_dir, step_id)) is not None
 
     def watched(self, request: Request) -> Watched | None:
         """Return what steps follow from; see :class:`~imagebuilder.engines.WatchedEngine`."""
@@ -124,31 +128,22 @@ class DirectEngine:
                 fix="run: imagebuilder doctor; it shows the command that mends it",
             )
         step = next(each for each in steps if each.name == packages.STEP)
-        layer = _layer(request.cache_dir, step.id)
+        layer = layers.place(request.cache_dir, step.id)
         layer.parent.mkdir(parents=True, exist_ok=True)
         with (
             _work_folder(request.cache_dir, request.resolved.name) as work,
-            FileLock(f"{layer}.lock", timeout=_TIMEOUT),
+            FileLock(cache.lock_of(layer), timeout=_TIMEOUT),
         ):
-            facts = None if again else _layer_facts(layer)
-            fresh = layer.with_name(f".{layer.name}.new")
-            remove_tree(fresh)  # what a build that was killed left
-            if facts is None and request.offline:
-                raise StepError(
-                    f"the packages of {request.resolved.name} are not in the cache, and none may "
-                    "be fetched",
-                    fix="build it once without --offline",
-                )
-            if facts is None:
-                fresh.mkdir()
+            facts = None if again else layers.facts(layer)
             try:
-                place = layer if facts else fresh
-                job = self._job(request, place, facts, work, into, step.id, again=again)
-                outcome = _run_worker(job, request)
-                if facts is None:
-                    _keep_layer(fresh, layer, step.id, job)
-            finally:
-                remove_tree(fresh)
+                outcome = self._run(request, layer, facts, work, into, step.id, again=again)
+            except DamagedLayer:
+                request.reporter.note(
+                    packages.STEP, "the packages in the cache were damaged: they are installed anew"
+                )
+                facts = None
+                outcome = self._run(request, layer, facts, work, into, step.id, again=again)
+            cache.touch(layer / layers.FACTS)
         reused = frozenset({*outcome.reused, *((packages.STEP,) if facts else ())})
         return Made(
             kernel_release=outcome.kernel_release,
@@ -159,6 +154,44 @@ class DirectEngine:
             reused=reused,
             notes=outcome.notes,
         )
+
+    def _run(
+        self,
+        request: Request,
+        layer: Path,
+        facts: LayerFacts | None,
+        work: Path,
+        into: Path,
+        layer_id: str,
+        *,
+        again: bool,
+    ) -> Outcome:
+        """Run the worker on a package layer, or let it make one, which is kept then."""
+        fresh = layer.with_name(f".{layer.name}.new")
+        cache.remove_tree(fresh)  # what a build that was killed left
+        if facts is None and request.offline:
+            raise StepError(
+                f"the packages of {request.resolved.name} are not in the cache, and none may "
+                "be fetched",
+                fix="build it once without --offline",
+            )
+        if facts is None:
+            fresh.mkdir()
+        try:
+            place = layer if facts else fresh
+            job = self._job(request, place, facts, work, into, layer_id, again=again)
+            outcome = _run_worker(job, request)
+            if facts is None:
+                told = LayerFacts(
+                    id=layer_id,
+                    epoch=job.epoch,
+                    package_count=job.package_count,
+                    listing=outcome.layer_listing,
+                )
+                layers.keep(fresh, layer, told)
+        finally:
+            cache.remove_tree(fresh)
+        return outcome
 
     def _index(self, request: Request) -> index.Index:
         sources = find_sources(request.resolved, request.kickstart, request.vault)
@@ -216,6 +249,7 @@ class DirectEngine:
             epoch=facts.epoch if facts else epoch,
             layer=layer,
             make_layer=facts is None,
+            layer_listing=facts.listing if facts else "",
             layer_id=layer_id,
             initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
             again=again,
@@ -250,7 +284,7 @@ def _work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        remove_tree(folder)
+        cache.remove_tree(folder)
         folder.with_suffix(".lock").unlink(missing_ok=True)
         lock.release()
     folder = place / f"{name}-{secrets.token_hex(4)}.d"
@@ -259,7 +293,7 @@ def _work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            remove_tree(folder)
+            cache.remove_tree(folder)
             folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
@@ -269,39 +303,10 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
     return sections[-1] if sections else None
 
 
-def _layer(cache_dir: Path, step_id: str) -> Path:
-    # Trees of root and of an ordinary user differ in who owns them on the disk.
-    return Path(f"{cache_dir}/layers/uid-{os.geteuid()}/{step_id}")
-
-
-def _layer_facts(layer: Path) -> LayerFacts | None:
-    try:
-        return LayerFacts.model_validate_json((layer / "layer.json").read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _keep_layer(fresh: Path, layer: Path, step_id: str, job: Job) -> None:
-    facts = LayerFacts(id=step_id, epoch=job.epoch, package_count=job.package_count)
-    (fresh / "layer.json").write_text(facts.model_dump_json())
-    remove_tree(layer)
-    fresh.rename(layer)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a tree that a worker made; an ordinary user needs his namespace for that."""
-    if not path.exists():
-        return
-    command.run(
-        sandbox.enclose(["rm", "-rf", "--one-file-system", "--", str(path)]),
-        timeout=900,
-        what=f"removing {path}",
-    )
-
-
 def _run_worker(job: Job, request: Request) -> Outcome:
     outcomes: list[Outcome] = []
     failures: list[ImageBuilderError] = []
+    is_damaged: list[bool] = []
 
     def take(line: str) -> None:
         try:
@@ -310,6 +315,8 @@ def _run_worker(job: Job, request: Request) -> Outcome:
             return
         if "event" in message:
             request.reporter.observer(Event(**message["event"]))
+        elif "damaged" in message:
+            is_damaged.append(True)
         elif "outcome" in message:
             outcomes.append(Outcome.model_validate(message["outcome"]))
         elif "error" in message:
@@ -328,6 +335,8 @@ def _run_worker(job: Job, request: Request) -> Outcome:
         check=False,
         what="building",
     )
+    if is_damaged:
+        raise DamagedLayer
     if failures:
         raise failures[0]
     if not outcomes or result.returncode != 0:

@@ -44,6 +44,7 @@ class Job(_Message):
         layer: where the package layer is, or is to be.
         make_layer: whether it is to be made.
         layer_id: the package layer's id.
+        layer_listing: what its listing must be, if it is there and that is known.
         initrds: the folder in which initrds are kept.
         again: make an initrd, whatever is kept.
         work: an empty folder for what is in between; on the layer's disk.
@@ -73,6 +74,7 @@ class Job(_Message):
     layer: Path
     make_layer: bool
     layer_id: str
+    layer_listing: str = ""
     initrds: Path
     again: bool = False
     work: Path
@@ -87,6 +89,7 @@ class LayerFacts(_Message):
     id: str
     epoch: int
     package_count: int
+    listing: str = ""
 
 
 class Outcome(_Message):
@@ -98,3 +101,4 @@ class Outcome(_Message):
     notes: tuple[str, ...]
     seconds: dict[str, float]
     reused: tuple[str, ...] = ()
+    layer_listing: str = ""

@@ -22,6 +22,7 @@ from imagebuilder.engines.direct import (
     image_sources,
     initrd,
     initrd_reuse,
+    layers,
     packages,
     rootfs,
     scripts,
@@ -36,6 +37,10 @@ from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.progress import Event, Reporter
+
+
+class Damaged(Exception):  # noqa: N818 - the engine makes the layer anew
+    """The package layer is not what was kept."""
 
 
 class _Clock:
@@ -58,7 +63,10 @@ def work(job: Job, reporter: Reporter) -> Outcome:
 
     Raises:
         StepError: a step failed.
+        Damaged: the package layer is not what was kept; nothing was made.
     """
+    if job.layer_listing and layers.listing(job.layer / "tree") != job.layer_listing:
+        raise Damaged
     kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
     logs, private = job.into / "logs", job.work / "private"
     for folder in (logs, private):
@@ -89,10 +97,12 @@ def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) ->
     clock, logs = _Clock(runner.reporter), job.into / "logs"
     notes = [f"package {name} is missing and was passed over" for name in job.missing]
     notes += runner.run_all("pre") + runner.run_all("pre-install")
+    listing = ""
     if job.make_layer:
         with clock.step(packages.STEP, f"installing {job.package_count} packages"):
             log = logs / "packages.log"
             packages.install(job, job.layer / "tree", job.work / "private", log, runner.reporter)
+        listing = layers.listing(job.layer / "tree")
     _overlay(job, tree.root)
     packages.check_tree(tree)
     release = initrd.kernel_release(tree)
@@ -120,6 +130,7 @@ def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) ->
         notes=tuple(notes),
         seconds=clock.seconds,
         reused=(initrd.STEP,) if is_reused else (),
+        layer_listing=listing,
     )
 
 
@@ -175,10 +186,11 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
         found = None
         if changed is not None and not job.again:
             found = initrd_reuse.find(store, changed, tree.root)
-        if found:
-            shutil.copyfile(found, into)
-            clock.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
-            return True
+        with contextlib.suppress(FileNotFoundError):  # another process may have pruned it
+            if found:
+                shutil.copyfile(found, into)
+                clock.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
+                return True
         taken = initrd.make(tree, release, into, clock.reporter)
         if changed is not None:
             initrd_reuse.keep(store, into, changed, taken)
@@ -214,6 +226,9 @@ def main() -> int:
         outcome = work(job, Reporter(subject=job.name, observer=observe))
     except ImageBuilderError as error:
         say("error", error.to_dict())
+        return 1
+    except Damaged:
+        say("damaged", {})
         return 1
     except OSError as error:
         say("error", StepError(_in_words(error), fix=_room(error)).to_dict())

@@ -14,11 +14,11 @@ from fakes import FakeEngine, MakeProject
 
 from imagebuilder import pipeline, smoke
 from imagebuilder.cli.main import main
-from imagebuilder.cli.output import human_size
 from imagebuilder.engines import Request
 from imagebuilder.errors import CatalogError, HostError, ImageBuilderError, Interrupted, StepError
 from imagebuilder.image import Image
 from imagebuilder.project import Project
+from imagebuilder.sizes import human_size
 from imagebuilder.smoke.report import (
     Accelerator,
     CheckResult,
