@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,6 @@ def prune(
     limit: int | None = None,
     unused_for: float | None = None,
     dry_run: bool = False,
-    spare: Sequence[Path] = (),
     cancel: Cancel | None = None,
 ) -> Pruned:
     """Remove what was not used for the longest time.
@@ -127,7 +126,6 @@ def prune(
         limit: how many bytes all of it may take; None: as many as it does.
         unused_for: remove what was not used for so many seconds; None: whatever its age.
         dry_run: remove nothing, and say what would be.
-        spare: entries that stay in any case.
         cancel: looked at between two entries.
 
     Raises:
@@ -142,7 +140,7 @@ def prune(
     for each in found:
         is_old = oldest is not None and each.used < oldest
         is_much = limit is not None and left > limit
-        if each.path in spare or not (is_old or is_much):
+        if not (is_old or is_much):
             continue
         if cancel:
             cancel.check()

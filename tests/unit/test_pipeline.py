@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeEngine, MakeProject
 
 import imagebuilder
-from imagebuilder import pipeline
+from imagebuilder import cache, pipeline
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.options import Options
 from imagebuilder.progress import Cancel
@@ -34,6 +34,29 @@ def test_an_image_from_python(
     made = imagebuilder.build_image(project, Recipe(name="mine", extends="base"), options)
     assert made.path.parent == project.root / "build/mine"
     assert fake_engine.made == ["base", "mine"]
+
+
+@pytest.mark.parametrize(("cached", "looks"), [(True, 1), (False, 0)])
+def test_the_cache_is_measured_when_something_came_into_it(
+    make_project: MakeProject,
+    fake_engine: FakeEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cached: bool,
+    looks: int,
+) -> None:
+    """What was not there when it was planned, and is there when it is made."""
+    limits: list[object] = []
+    nothing = cache.Pruned(removed=(), in_use=(), kept=0)
+    monkeypatch.setattr(cache, "prune", lambda _, limit: limits.append(limit) or nothing)
+    files = {**FILES, "imagebuilder.toml": 'cache_limit = "2 GB"\n'}
+    project = make_project(files)
+    options = Options.make(cache_dir=tmp_path / "cache")
+    if cached:
+        fake_engine.after_make = lambda request, into: fake_engine.cached.add("packages")
+    imagebuilder.build_image(project, "base", options)
+    imagebuilder.build_image(project, "base", options)
+    assert limits == [2_000_000_000] * looks
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,6 +49,18 @@ _TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
 
 class DamagedLayer(Exception):  # noqa: N818 - no error of a user's: it is mended at once
     """A package layer is no longer what was kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """One image in the making: what is asked, and the folders that serve it alone."""
+
+    request: Request
+    layer: Path
+    layer_id: str
+    work: Path
+    into: Path
+    again: bool
 
 
 class DirectEngine:
@@ -134,15 +146,18 @@ class DirectEngine:
             _work_folder(request.cache_dir, request.resolved.name) as work,
             FileLock(cache.lock_of(layer), timeout=_TIMEOUT),
         ):
+            making = _Making(
+                request=request, layer=layer, layer_id=step.id, work=work, into=into, again=again
+            )
             facts = None if again else layers.facts(layer)
             try:
-                outcome = self._run(request, layer, facts, work, into, step.id, again=again)
+                outcome = self._run(making, facts)
             except DamagedLayer:
                 request.reporter.note(
                     packages.STEP, "the packages in the cache were damaged: they are installed anew"
                 )
                 facts = None
-                outcome = self._run(request, layer, facts, work, into, step.id, again=again)
+                outcome = self._run(making, facts)
             cache.touch(layer / layers.FACTS)
         reused = frozenset({*outcome.reused, *((packages.STEP,) if facts else ())})
         return Made(
@@ -155,18 +170,9 @@ class DirectEngine:
             notes=outcome.notes,
         )
 
-    def _run(
-        self,
-        request: Request,
-        layer: Path,
-        facts: LayerFacts | None,
-        work: Path,
-        into: Path,
-        layer_id: str,
-        *,
-        again: bool,
-    ) -> Outcome:
+    def _run(self, making: _Making, facts: LayerFacts | None) -> Outcome:
         """Run the worker on a package layer, or let it make one, which is kept then."""
+        request, layer = making.request, making.layer
         fresh = layer.with_name(f".{layer.name}.new")
         cache.remove_tree(fresh)  # what a build that was killed left
         if facts is None and request.offline:
@@ -178,12 +184,11 @@ class DirectEngine:
         if facts is None:
             fresh.mkdir()
         try:
-            place = layer if facts else fresh
-            job = self._job(request, place, facts, work, into, layer_id, again=again)
+            job = self._job(making, facts, layer if facts else fresh)
             outcome = _run_worker(job, request)
             if facts is None:
                 told = LayerFacts(
-                    id=layer_id,
+                    id=making.layer_id,
                     epoch=job.epoch,
                     package_count=job.package_count,
                     listing=outcome.layer_listing,
@@ -205,17 +210,8 @@ class DirectEngine:
             max_age=request.resolved.project.settings.mirrors_age,
         )
 
-    def _job(
-        self,
-        request: Request,
-        layer: Path,
-        facts: LayerFacts | None,
-        work: Path,
-        into: Path,
-        layer_id: str,
-        *,
-        again: bool,
-    ) -> Job:
+    def _job(self, making: _Making, facts: LayerFacts | None, layer: Path) -> Job:
+        request = making.request
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
@@ -250,11 +246,11 @@ class DirectEngine:
             layer=layer,
             make_layer=facts is None,
             layer_listing=facts.listing if facts else "",
-            layer_id=layer_id,
+            layer_id=making.layer_id,
             initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
-            again=again,
-            work=work,
-            into=into,
+            again=making.again,
+            work=making.work,
+            into=making.into,
             project=resolved.project.root,
             image=resolved.recipe.image,
             missing=found.missing,

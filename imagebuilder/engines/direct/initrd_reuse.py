@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imagebuilder import files
+from imagebuilder import cache, files
 from imagebuilder.image import sha256_of
 
 FILE, _FACTS = "initrd.img", "initrd.json"
@@ -134,7 +134,7 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
         tree: that tree, for dracut's scripts.
     """
     named: frozenset[bytes] | None = None
-    for folder in _newest_first(store):
+    for folder in _newest_first(store, _FACTS):
         kept = _read(folder)
         if kept is None:
             continue
@@ -147,7 +147,7 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
             continue
         try:
             if sha256_of(folder / FILE) == kept.sha256:
-                os.utime(folder)
+                cache.touch(folder / _FACTS)
                 return folder / FILE
         except OSError:
             pass  # removed meanwhile by another build
@@ -173,13 +173,15 @@ def keep(store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[st
             changes=dict(changed),
             taken=frozenset(each.removeprefix("./") for each in taken),
         )
+        # Digests of small files, such as a script writes with a secret, can be guessed from.
+        (fresh / _FACTS).touch(mode=0o600)
         (fresh / _FACTS).write_text(kept.model_dump_json())
         files.sync(fresh / FILE)
         fresh.rename(store / secrets.token_hex(8))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     os.utime(store)
-    for old in [*_newest_first(store)[_KEPT:], *_newest_first(store.parent)[_LAYERS:]]:
+    for old in [*_newest_first(store, _FACTS)[_KEPT:], *_newest_first(store.parent)[_LAYERS:]]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -215,13 +217,17 @@ def _read(folder: Path) -> Kept | None:
         return None
 
 
-def _newest_first(place: Path) -> list[Path]:
+def _newest_first(place: Path, marker: str = "") -> list[Path]:
+    """Return what is in a folder by the time of each, or of a file in each."""
     try:
-        found = [
-            (each.stat().st_mtime_ns, each)
-            for each in place.iterdir()
-            if not each.name.startswith(".")
-        ]
+        found = [each for each in place.iterdir() if not each.name.startswith(".")]
     except OSError:
-        return []  # it is not there yet, or another build has just removed one
-    return [path for _, path in sorted(found, reverse=True)]
+        return []  # it is not there yet
+    return sorted(found, key=lambda each: _changed(each / marker), reverse=True)
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0  # half of one, or removed just now by another build

@@ -151,7 +151,7 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
     question = json.dumps(
         [
             index.required,
-            [(each.name, each.excluded) for each in kickstart.packages],
+            [(each.name, each.excluded, each.options) for each in kickstart.packages],
             kickstart.weak_dependencies,
             kickstart.ignore_missing,
             _asks_for_default(kickstart),

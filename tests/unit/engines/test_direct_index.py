@@ -435,6 +435,12 @@ def test_groups_and_patterns(
     assert asked(*lines, options=options) == names
 
 
+def test_the_options_of_a_group_are_another_question(asked: Callable[..., tuple[str, ...]]) -> None:
+    assert asked("@desk") == DESK
+    assert asked("@desk --nodefaults") == ("xorg",)
+    assert asked("@desk") == DESK
+
+
 def test_unknown_groups_and_patterns_have_their_lines_and_what_there_is(
     asked: Callable[..., tuple[str, ...]],
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imagebuilder.cache import entries
 from imagebuilder.engines.direct import initrd_reuse
 from imagebuilder.engines.direct.initrd_reuse import FILE, changes, find, keep, may_matter, words
 
@@ -97,7 +98,7 @@ def test_every_change_differs(lower: Path, upper: Path, what: str) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    return tmp_path / "initrds/family"
+    return tmp_path / "initrds/uid-0/family"
 
 
 def kept(store: Path, tmp_path: Path, changed: dict[str, str], data: bytes = b"initrd") -> None:
@@ -161,3 +162,27 @@ def test_no_half_of_one_is_left(store: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="made"):
         keep(store, tmp_path / "made", {}, [])
     assert not list(store.iterdir())
+
+
+def test_use_is_noted_where_the_cache_looks_for_it(
+    store: Path, tmp_path: Path, lower: Path
+) -> None:
+    kept(store, tmp_path, {})
+    (facts,) = store.glob("*/initrd.json")
+    os.utime(facts, (1, 1))
+    assert find(store, {}, lower)
+    (entry,) = entries(store.parents[2])
+    assert entry.path == facts.parent
+    assert entry.used > 1
+
+
+def test_nobody_else_may_read_what_was_changed(store: Path, tmp_path: Path) -> None:
+    kept(store, tmp_path, {"etc/secret": "digest"})
+    (facts,) = store.glob("*/initrd.json")
+    assert facts.stat().st_mode & 0o777 == 0o600
+
+
+def test_half_of_one_hides_no_other(store: Path, tmp_path: Path, lower: Path) -> None:
+    kept(store, tmp_path, {})
+    (store / "half").mkdir()
+    assert find(store, {}, lower)
