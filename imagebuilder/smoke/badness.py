@@ -16,16 +16,29 @@ class Badness:
         severity: ``fatal``: the guest will not come further, the test ends; ``warn``: listed.
         meaning: what it means, in plain words; ``{1}`` stands for the pattern's first group.
         fix: what the reader can do.
+        follows: it says that something failed before, not what: a line that names a cause is
+            the better diagnosis, even if it reaches the console later.  Several processes
+            write there (dracut's queue through the journal), so the order is not to be relied on.
     """
 
     pattern: re.Pattern[str]
     severity: Literal["fatal", "warn"]
     meaning: str
     fix: str = ""
+    follows: bool = False
 
 
-def _bad(severity: Literal["fatal", "warn"], pattern: str, meaning: str, fix: str = "") -> Badness:
-    return Badness(pattern=re.compile(pattern), severity=severity, meaning=meaning, fix=fix)
+def _bad(
+    severity: Literal["fatal", "warn"],
+    pattern: str,
+    meaning: str,
+    fix: str = "",
+    *,
+    follows: bool = False,
+) -> Badness:
+    return Badness(
+        pattern=re.compile(pattern), severity=severity, meaning=meaning, fix=fix, follows=follows
+    )
 
 
 _LIVE_FIX = (
@@ -34,8 +47,8 @@ _LIVE_FIX = (
 )
 _INITRD_FIX = "see the console for what came before; build again if the initrd was replaced by hand"
 
-# A line takes the first entry that matches.  The first fatal line is the diagnosis, so an
-# entry that names a cause stands before the ones for what follows from it.
+# A line takes the first entry that matches.  The first fatal line that names a cause is the
+# diagnosis; one that only follows from it (``follows``) is, where no other comes.
 BADNESS: tuple[Badness, ...] = (
     _bad(
         "fatal",
@@ -105,6 +118,7 @@ BADNESS: tuple[Badness, ...] = (
         r"Failed to find a root filesystem in",
         "dracut got the root file system but cannot mount it",
         "rootfs.squashfs is damaged, or the initrd lacks the squashfs module",
+        follows=True,
     ),
     _bad(
         "fatal",
@@ -124,7 +138,7 @@ BADNESS: tuple[Badness, ...] = (
         "dracut gave up: {1}",
         _INITRD_FIX,
     ),
-    _bad("fatal", r"dracut: Refusing to continue", "dracut gave up", _INITRD_FIX),
+    _bad("fatal", r"dracut: Refusing to continue", "dracut gave up", _INITRD_FIX, follows=True),
     _bad(
         "fatal",
         r"dracut-initqueue\S*:? (?:timeout|starting timeout scripts)|"
@@ -143,6 +157,7 @@ BADNESS: tuple[Badness, ...] = (
         r"(?:Entering|Starting|You are in) emergency (?:mode|shell)|Generating \"/run/initramfs/",
         "the boot ended in an emergency shell",
         "look at the lines before it: what failed there had to work",
+        follows=True,
     ),
     _bad(
         "fatal",
@@ -155,6 +170,7 @@ BADNESS: tuple[Badness, ...] = (
         r"reboot: (?:System halted|Power down|Restarting system)",
         "the guest switched itself off before the test was done",
         "look at the lines before it for why",
+        follows=True,
     ),
     _bad("fatal", r"KVM internal error", "KVM on this host cannot run this guest"),
     _bad(

@@ -48,6 +48,7 @@ class Console:
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.findings: list[ConsoleFinding] = []
         self.fatal: ConsoleFinding | None = None
+        self._fatal_follows = False  # it may give way to a line that names the cause
         self.kernel_started: float | None = None
         self.last_line = 0.0
 
@@ -91,8 +92,11 @@ class Console:
             fix=badness.fix,
         )
         self.findings.append(finding)
-        if badness.severity == "fatal" and self.fatal is None:
+        if badness.severity == "fatal" and (
+            self.fatal is None or (self._fatal_follows and not badness.follows)
+        ):
             self.fatal = finding
+            self._fatal_follows = badness.follows
 
     @property
     def flooded(self) -> bool:

@@ -126,6 +126,35 @@ def test_the_log_has_times_and_the_findings_what_matters(tmp_path: Path) -> None
     assert lines[1] == "    1.50  [    0.000000] Linux version 6.1"
 
 
+MOUNT_FAILED = "dracut-initqueue[574]: mount: /run/initramfs/squashfs: wrong fs type, bad option"
+WHAT_FOLLOWS = (
+    "[   30.197379] dracut: FATAL: Failed to find a root filesystem in /tmp/x/rootfs.squashfs.",
+    "[   30.197892] dracut: Refusing to continue",
+    "[   31.077227] reboot: System halted",
+)
+
+
+@pytest.mark.parametrize("place", range(len(WHAT_FOLLOWS) + 1))
+def test_the_cause_is_the_diagnosis_wherever_it_reaches_the_console(
+    tmp_path: Path, place: int
+) -> None:
+    lines = [*WHAT_FOLLOWS[:place], MOUNT_FAILED, *WHAT_FOLLOWS[place:]]
+    with Console(tmp_path / "console.log", lambda: 30.0) as console:
+        for line in lines:
+            console.take(line)
+    assert console.fatal
+    assert "cannot be mounted" in console.fatal.meaning
+    assert len([finding for finding in console.findings if finding.severity == "fatal"]) == 4
+
+
+def test_without_a_cause_the_first_of_what_follows_is_the_diagnosis(tmp_path: Path) -> None:
+    with Console(tmp_path / "console.log", lambda: 30.0) as console:
+        for line in WHAT_FOLLOWS:
+            console.take(line)
+    assert console.fatal
+    assert "dracut got the root file system" in console.fatal.meaning
+
+
 def test_a_flood_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagebuilder.smoke.console._LOG_LIMIT", 1000)
     with Console(tmp_path / "console.log", lambda: 0.0) as console:
