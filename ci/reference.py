@@ -16,6 +16,7 @@ from imagebuilder import checks, distro
 from imagebuilder.engines.direct.fate_commands import COMMANDS
 from imagebuilder.engines.direct.fate_kinds import Fate, Row
 from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
+from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.params import Declared
 from imagebuilder.project import ProjectFile
 from imagebuilder.recipe import (
@@ -233,7 +234,17 @@ def table(title: str, rows: list[str], intro: str = "") -> str:
 
 def recipes() -> str:
     """Return the page on recipes."""
-    tables = ("kernel", "image", "smoke", "files", "declare", "secrets", "matrix", "waivers")
+    tables = (
+        "kernel",
+        "image",
+        "livemedia",
+        "smoke",
+        "files",
+        "declare",
+        "secrets",
+        "matrix",
+        "waivers",
+    )
     top = [
         row
         for row in keys(Recipe)
@@ -252,6 +263,7 @@ def recipes() -> str:
     models: dict[str, type[BaseModel]] = {
         "[kernel]": KernelOptions,
         "[image]": ImageOptions,
+        "[livemedia]": LivemediaOptions,
         "[smoke]": SmokeOptions,
         "[[files]]": FileEntry,
         "[declare.NAME]": Declared,

@@ -4,6 +4,7 @@
 
     layers/uid-N/ID/          trees with the packages of images, and layer.json
     initrds/uid-N/LAYER/ID/   initrds with what they were made of
+    installed/uid-N/ID/       what livemedia-creator installed, and install.json
     apt/NAME/                 package indices
     plans/ID.json             what was planned before
     work/                     what builds have in hand; each has a lock
@@ -14,6 +15,7 @@ What is in use is locked by whom it serves, and is never removed.  All of it can
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +28,13 @@ from filelock import FileLock, Timeout
 from imagebuilder import command, sandbox
 from imagebuilder.progress import Cancel
 
-Kind = Literal["packages", "initrd", "index", "plans"]
+Kind = Literal["packages", "initrd", "installed", "index", "plans"]
 
 # For each kind: where its entries are, and the file in each that is touched when it is used.
 _PLACES: tuple[tuple[Kind, str, str], ...] = (
     ("packages", "layers/uid-*/*", "layer.json"),
     ("initrd", "initrds/uid-*/*/*", "initrd.json"),
+    ("installed", "installed/uid-*/*", "install.json"),
     ("index", "apt/*", "index.json"),
     ("plans", "plans/*.json", ""),
 )
@@ -202,3 +205,33 @@ def remove_tree(path: Path) -> None:
         timeout=900,
         what=f"removing {path}",
     )
+
+
+@contextmanager
+def work_folder(place: Path, name: str) -> Iterator[Path]:
+    """Give a folder for one build, and remove those of builds that were killed.
+
+    Each has a lock beside it, which the kernel lets go of when its process ends, however.
+
+    Args:
+        place: a folder that has nothing else in it; it is made.
+        name: what the folder is called after.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in place.glob("*.d"):
+        lock = FileLock(folder.with_suffix(".lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        remove_tree(folder)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+        lock.release()
+    folder = place / f"{name}-{secrets.token_hex(4)}.d"
+    with FileLock(folder.with_suffix(".lock")):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove_tree(folder)
+            folder.with_suffix(".lock").unlink(missing_ok=True)

@@ -71,9 +71,10 @@ class Package(_Model):
 
 
 class PackageList(_Model):
-    """``packages.json``: what is installed, sorted by name."""
+    """``packages.json``: what is installed, sorted by name, and by which package manager."""
 
     format: Literal[1] = 1
+    manager: Literal["dpkg", "rpm"] = "dpkg"
     packages: tuple[Package, ...]
 
 

@@ -62,7 +62,7 @@ class ProjectFile(BaseModel):
     mirrors: dict[str, list[str]] = Field(
         default_factory=dict,
         description="for a distro, lines of an apt sources.list that are used in place of the "
-        "host's own",
+        "host's own; for Fedora and its kin URLs for url and repo",
     )
     mirrors_age: Annotated[float, BeforeValidator(_seconds)] = Field(
         default=24 * 3600.0,

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from imagebuilder.checks import Check
+from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.names import NAME_PATTERN, RecipeName
 from imagebuilder.params import Declared
 from imagebuilder.template import is_template
@@ -108,6 +109,7 @@ Inherited = Literal[
     "preseed",
     "files",
     "image",
+    "livemedia",
     "smoke",
     "checks",
     "waivers",
@@ -260,6 +262,7 @@ class Content(_Table):
         default=(), description="files of the project that are copied into the image"
     )
     image: ImageOptions = Field(default_factory=ImageOptions)
+    livemedia: LivemediaOptions = Field(default_factory=LivemediaOptions)
     smoke: SmokeOptions = Field(default_factory=SmokeOptions)
     checks: tuple[Check, ...] = Field(
         default=(), description="what must be true in the booted guest, added to the parent's"

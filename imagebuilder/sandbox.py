@@ -11,15 +11,18 @@ import ctypes
 import os
 import pwd
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 # <linux/mount.h>
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_BIND, _MS_REC = 4096, 16384
 
+_VISIBLE = 2000  # entries of a folder of the host that stay visible in a private one
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -206,6 +209,76 @@ def unmount_system(root: Path) -> None:
     """Undo :func:`mount_system`, so that the tree can be read as it is on disk."""
     for name in ("tmp", "run", "dev", "sys", "proc"):
         unmount(root / name)
+
+
+def make_private(target: Path, backing: Path, hidden: Sequence[str] = ()) -> None:
+    """Let what is written at the top of a folder of the host go to a folder of our own.
+
+    Files and folders that stood in it stay visible, and what is below those folders is the
+    host's; new names in it are this namespace's alone.
+
+    Args:
+        target: the host's folder.
+        backing: an empty folder, which takes its place.
+        hidden: patterns of names that are not to be seen.
+
+    Raises:
+        OSError: something cannot be mounted.
+    """
+    backing.chmod(stat.S_IMODE(target.stat().st_mode))
+    opened = os.open(target, os.O_PATH | os.O_DIRECTORY)
+    try:
+        entries = sorted(os.scandir(f"/proc/self/fd/{opened}"), key=lambda each: each.name)
+        bind(backing, target)
+        for entry in entries[:_VISIBLE]:
+            if any(fnmatchcase(entry.name, pattern) for pattern in hidden):
+                continue
+            old, new = Path(f"/proc/self/fd/{opened}/{entry.name}"), target / entry.name
+            try:
+                if entry.is_symlink():
+                    new.symlink_to(old.readlink())
+                elif entry.is_dir():
+                    new.mkdir()
+                    bind(old, new)
+                elif entry.is_file():
+                    new.touch()
+                    bind(old, new)
+            except FileNotFoundError:
+                new.rmdir() if new.is_dir() else new.unlink(missing_ok=True)  # it has just gone
+    finally:
+        os.close(opened)
+
+
+def loop_mount(image: Path, target: Path, kind: str) -> list[str]:
+    """Return a command line that mounts a file system image, to be read.
+
+    The loop device goes with the mount, and so with the namespace.
+    """
+    options = "ro,loop,noload" if kind == "ext4" else "ro,loop"
+    return ["mount", "-n", "-t", kind, "-o", options, str(image), str(target)]
+
+
+def traces(folder: Path) -> tuple[str, ...]:
+    """Return, for people, what of a folder is in use: mounts, loop devices, processes."""
+    name = str(folder)
+    mounts = (line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    found = [
+        f"mount {fields[4]}" for fields in mounts if name in fields[3] or fields[4].startswith(name)
+    ]
+    for each in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            if name in each.read_text():
+                found.append(f"loop device /dev/{each.parent.parent.name}")
+        except OSError:  # it has just gone
+            pass
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = each.read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(name) in words and each.parent.name != str(os.getpid()):
+            found.append(f"process {each.parent.name}")
+    return tuple(found)
 
 
 def unmount(target: Path) -> None:

@@ -34,9 +34,9 @@ def sbom(name: str, image_id: str, distro: Distro, packages: PackageList) -> str
     bom.metadata.component = root
     made = []
     for package in packages.packages:
-        # purl-spec: the type and namespace of Debian's packages, with what tells them apart.
+        # purl-spec: the types and namespaces of packages, with what tells them apart.
         purl = PackageURL(
-            type="deb",
+            type="rpm" if packages.manager == "rpm" else "deb",
             namespace=distro.name,
             name=package.name,
             version=package.version,

@@ -20,7 +20,10 @@ GROUP = "imagebuilder.engines"
 
 # Our own engines stand here as well as among the entry points: looking through those of all
 # installed packages takes a tenth of the time that a build with nothing to do may take.
-_OWN = {"direct": "imagebuilder.engines.direct:DirectEngine"}
+_OWN = {
+    "direct": "imagebuilder.engines.direct:DirectEngine",
+    "livemedia": "imagebuilder.engines.livemedia:LivemediaEngine",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,13 +31,17 @@ def check(subject: Subject) -> Iterator[Finding]:
         if each.name in _DISPLAYS:
             text = f"{each.name} is a display mode, which livemedia-creator sets itself"
             yield found("IB111", text, each.where, fix="take it out")
-    if not methods:
+    # What is missing the livemedia engine adds.
+    is_mended = subject.resolved.recipe.engine == "livemedia"
+    mirrors = subject.resolved.project.settings.mirrors.get(subject.resolved.distro.id)
+    if not methods and not (is_mended and mirrors):
         text = "nothing says where to install from: livemedia-creator wants url"
         yield found("IB111", text, recipe, fix="add: url --url=URL, with its repositories as repo")
     for each in kickstart.all("repo"):
-        if not kickstart.all("url"):
+        if not kickstart.all("url") and not (is_mended and mirrors):
             yield found("IB111", "repo is taken only with url", each.where, fix="add: url --url=")
-    if any(each.name in ("url", "nfs") for each in methods) and not kickstart.all("network"):
+    is_remote = any(each.name in ("url", "nfs") for each in methods)
+    if is_remote and not kickstart.all("network") and not is_mended:
         text = "the network is not activated, which installing from url and nfs needs"
         yield found("IB111", text, methods[0].where, fix="add: network --bootproto=dhcp --activate")
     yield from _partitions(kickstart, subject)
@@ -64,7 +68,8 @@ def _partitions(kickstart: Kickstart, subject: Subject) -> Iterator[Finding]:
             fix="take one out",
             also=(roots[0].where,),
         )
-    if not roots and not kickstart.all("autopart"):
+    is_mended = subject.resolved.recipe.engine == "livemedia"
+    if not roots and not kickstart.all("autopart") and not is_mended:
         text = f"there is no part /: {rule}, and takes the disk's size from it"
         yield found(
             "IB111",

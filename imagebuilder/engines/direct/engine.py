@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from imagebuilder import cache, command, sandbox, tools
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
@@ -143,7 +141,7 @@ class DirectEngine:
         layer = layers.place(request.cache_dir, step.id)
         layer.parent.mkdir(parents=True, exist_ok=True)
         with (
-            _work_folder(request.cache_dir, request.resolved.name) as work,
+            cache.work_folder(request.cache_dir / "work", request.resolved.name) as work,
             FileLock(cache.lock_of(layer), timeout=_TIMEOUT),
         ):
             making = _Making(
@@ -264,33 +262,6 @@ def _can_boot(found: Resolution) -> bool:
 
 def _arch(resolved: ResolvedRecipe) -> str:
     return resolved.distro.package_arch(resolved.recipe.arch)
-
-
-@contextmanager
-def _work_folder(cache_dir: Path, name: str) -> Iterator[Path]:
-    """Give a folder for one build, and remove those of builds that were killed.
-
-    Each has a lock beside it, which the kernel lets go of when its process ends, however.
-    """
-    place = cache_dir / "work"
-    place.mkdir(parents=True, exist_ok=True)
-    for folder in place.glob("*.d"):
-        lock = FileLock(folder.with_suffix(".lock"))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        cache.remove_tree(folder)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
-        lock.release()
-    folder = place / f"{name}-{secrets.token_hex(4)}.d"
-    with FileLock(folder.with_suffix(".lock")):
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            cache.remove_tree(folder)
-            folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _where_packages(kickstart: Kickstart) -> Location | None:

@@ -1,0 +1,302 @@
+"""LivemediaEngine: plans a run of livemedia-creator, keeps what it installed, packs it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from imagebuilder import cache, command, sandbox, tools
+from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
+from imagebuilder.engines.direct import rootfs
+from imagebuilder.engines.livemedia import mend, preflight, program, refusals, repack, watch
+from imagebuilder.engines.livemedia.arguments import Places, arguments, chosen
+from imagebuilder.engines.livemedia.job import Job, Kept, Outcome
+from imagebuilder.errors import ImageBuilderError, InputError, StepError, joined
+from imagebuilder.kickstart import Kickstart
+from imagebuilder.kickstart.reveal import reveal
+from imagebuilder.progress import Event
+
+_ENGINE = Input.of("engine", "livemedia 1", "the livemedia engine")  # changed when its results do
+_FACTS = "install.json"
+_GONE = 10.0  # seconds in which the kernel takes what a namespace held
+_SLACK = 900.0  # seconds beside those that the recipe gives livemedia-creator
+_PLACEHOLDERS = Places(
+    kickstart=Path("KS"), results=Path("RESULTS"), tmp=Path("TMP"), logs=Path("LOGS")
+)
+
+
+class LivemediaEngine:
+    """Makes images of Fedora, RHEL and their kin with livemedia-creator and Anaconda.
+
+    Its plans are not remembered: which program PATH and the environment lead to is to be seen
+    each time.  What that program said of itself is kept, so that it need not be asked.
+    """
+
+    def check(self, request: Request) -> tuple[str, ...]:
+        """Refuse what cannot be made; see :class:`~imagebuilder.engines.base.Engine`."""
+        errors: list[ImageBuilderError] = []
+        resolved = request.resolved
+        errors += [
+            InputError(
+                f"the livemedia engine does not know {key}",
+                where=resolved.place(key),
+                fix="write the files in a %post section, or use the direct engine",
+            )
+            for key in ("files", "preseed")
+            if getattr(resolved.recipe, key)
+        ]
+        notes: tuple[str, ...] = ()
+        for look in (lambda: refusals.check(request), lambda: mend.mend(request).notes):
+            try:
+                notes += look() or ()
+            except InputError as error:
+                errors.append(error)
+        if errors:
+            raise joined(errors)
+        return notes
+
+    def steps(self, request: Request) -> tuple[StepSpec, ...]:
+        """Return install and repack with their inputs."""
+        found = program.find(request)
+        image, options = request.resolved.recipe.image, request.resolved.recipe.livemedia
+        how = " ".join(rootfs.arguments(image)) if options.flat else "as it is"
+        return (
+            StepSpec(
+                name=watch.STEP,
+                text=f"install with {found.shown()}",
+                inputs=tuple(_inputs(request, found)),
+            ),
+            StepSpec(
+                name=repack.STEP,
+                after=watch.STEP,
+                text=f"pack the root again with {image.compression}"
+                if options.flat
+                else "take the root as it is",
+                inputs=(
+                    _ENGINE,
+                    Input.of("compression", how),
+                    Input.of("kernel", options.kernel, "the kernel to boot"),
+                ),
+            ),
+        )
+
+    def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
+        """Return whether the results of an installation are in the cache."""
+        return step == watch.STEP and _kept(_place(cache_dir, step_id)) is not None
+
+    def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
+        """Run the worker in namespaces of its own, under the lock of its results."""
+        step = next(each for each in steps if each.name == watch.STEP)
+        place = _place(request.cache_dir, step.id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        options = request.resolved.recipe.livemedia
+        with FileLock(cache.lock_of(place), timeout=60 * options.timeout + _SLACK):
+            kept = None if again else _kept(place)
+            notes: tuple[str, ...] = ()
+            if kept:
+                outcome, version = self._pack(request, place, kept, into), kept.version
+            else:
+                outcome, notes, version = self._install(request, place, step.id, into)
+            cache.touch(place / _FACTS)
+        return Made(
+            kernel_release=outcome.kernel_release,
+            tree_size=outcome.tree_size,
+            package_count=outcome.package_count,
+            tools={program.NAME: version, **tools.versions("mksquashfs")},
+            seconds=outcome.seconds,
+            reused=frozenset((watch.STEP,)) if kept else frozenset(),
+            notes=(*notes, *outcome.notes),
+        )
+
+    def _pack(self, request: Request, place: Path, kept: Kept, into: Path) -> Outcome:
+        """Make the image of results that are kept."""
+        request.reporter.reused(watch.STEP, f"installed before, with {kept.version}")
+        with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
+            job = _job(request, kept, work, into, results=place, tmp=work)
+            return _run_worker(job, request)
+
+    def _install(
+        self, request: Request, place: Path, step_id: str, into: Path
+    ) -> tuple[Outcome, tuple[str, ...], str]:
+        """Install and make the image; keep what was installed."""
+        mended = mend.mend(request)
+        found = program.find(request, ask=True)
+        if request.offline and not _is_local(mended.kickstart):
+            raise StepError(
+                f"{request.resolved.name} is not in the cache, and nothing may be fetched",
+                fix="build it once without --offline",
+            )
+        options = request.resolved.recipe.livemedia
+        folders = {
+            key: Path(given).expanduser() / "imagebuilder" if given else request.cache_dir / "work"
+            for key, given in (("tmp", options.tmp_dir), ("results", options.result_dir))
+        }
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        notes = preflight.check(request, found, mended, {**folders, "the image": into})
+        for note in notes:
+            request.reporter.note(watch.STEP, note)
+        name = request.resolved.name
+        with (
+            cache.work_folder(request.cache_dir / "work", name) as work,
+            cache.work_folder(folders["tmp"], name) as tmp,
+            cache.work_folder(folders["results"], name) as results,
+        ):
+            places = Places(
+                kickstart=work / "kickstart" / "flat.ks",
+                results=results / "results",
+                tmp=tmp,
+                logs=into / "logs",
+            )
+            argv = arguments(request, found, places)
+            facts = Kept(id=step_id, version=found.version, epoch=int(time.time()))
+            job = _job(request, facts, work, into, results=places.results, tmp=tmp).model_copy(
+                update={
+                    "argv": argv,
+                    "environment": dict(found.environment),
+                    "kickstart": mended.kickstart.to_dict(
+                        reveal(mended.kickstart.lines, request.vault)
+                    ),
+                    "kickstart_file": places.kickstart,
+                }
+            )
+            try:
+                outcome = _run_worker(job, request)
+            finally:
+                _see_that_nothing_is_left((work, tmp, results))
+            _keep(places.results, place, facts)
+        return outcome, notes, found.version
+
+
+def _inputs(request: Request, found: program.Program) -> Iterator[Input]:
+    resolved = request.resolved
+    yield _ENGINE
+    yield Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro")
+    yield Input.of("program", found.identity, found.shown())
+    for each in chosen(request, found):
+        name, _, value = each.removeprefix("--").partition("=")
+        if name not in ("timeout", "lorax-templates", "iso"):
+            yield Input.of(f"--{name}", value, f"option --{name}")
+    iso = resolved.recipe.livemedia.iso
+    if iso:
+        facts = resolved.project.root.absolute() / Path(iso).expanduser()
+        stamp = f"{facts.stat().st_size} {facts.stat().st_mtime_ns}" if facts.is_file() else ""
+        yield Input.of("iso", stamp, f"the installer {iso}")
+    for line in mend.mend(request).kickstart.lines:
+        if line.text.strip() and not line.text.lstrip().startswith("#"):
+            yield from Input.of_text(
+                "kickstart", line.text, f"kickstart line {line.where}", request.vault, line.where
+            )
+
+
+def _is_local(kickstart: Kickstart) -> bool:
+    urls = [each.data.url or "" for each in kickstart.all("url")]
+    urls += [each.data.baseurl or "" for each in kickstart.all("repo")]
+    return bool(urls) and all(each.startswith("file:") for each in urls)
+
+
+def _job(request: Request, kept: Kept, work: Path, into: Path, *, results: Path, tmp: Path) -> Job:
+    recipe = request.resolved.recipe
+    return Job(
+        name=request.resolved.name,
+        argv=(),
+        environment={},
+        version=kept.version,
+        kickstart={},
+        secrets=request.vault.values(),
+        kickstart_file=work / "none",
+        results=results.absolute(),
+        tmp=tmp.absolute(),
+        work=work.absolute(),
+        into=into.absolute(),
+        options=recipe.livemedia,
+        image=recipe.image,
+        epoch=kept.epoch,
+    )
+
+
+def _place(cache_dir: Path, step_id: str) -> Path:
+    """Return the folder in which results of an installation are kept."""
+    return Path(f"{cache_dir}/installed/uid-{os.geteuid()}/{step_id}")
+
+
+def _kept(place: Path) -> Kept | None:
+    try:
+        return Kept.model_validate_json((place / _FACTS).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _keep(results: Path, place: Path, facts: Kept) -> None:
+    """Give results their place in the cache; they may come from another disk."""
+    fresh = place.with_name(f".{place.name}.new")
+    cache.remove_tree(fresh)
+    cache.remove_tree(place)
+    shutil.move(results, fresh)
+    (fresh / _FACTS).write_text(facts.model_dump_json())
+    fresh.rename(place)
+
+
+def _see_that_nothing_is_left(folders: Sequence[Path]) -> None:
+    """Raise if something of a run outlived its namespaces.
+
+    Raises:
+        StepError: a mount, a loop device or a process did.
+    """
+    deadline = time.monotonic() + _GONE
+    while True:
+        left = [trace for folder in folders for trace in sandbox.traces(folder)]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise StepError(
+                f"livemedia-creator left behind: {', '.join(left)}",
+                fix="this is a fault of imagebuilder: umount and losetup -d undo it",
+            )
+        time.sleep(0.2)
+
+
+def _run_worker(job: Job, request: Request) -> Outcome:
+    outcomes: list[Outcome] = []
+    failures: list[ImageBuilderError] = []
+
+    def take(line: str) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if "event" in message:
+            request.reporter.observer(Event(**message["event"]))
+        elif "outcome" in message:
+            outcomes.append(Outcome.model_validate(message["outcome"]))
+        elif "error" in message:
+            failures.append(ImageBuilderError.from_dict(message["error"]))
+
+    result = command.run(
+        sandbox.enclose([sys.executable, "-P", "-m", "imagebuilder.engines.livemedia.worker"]),
+        timeout=60 * job.options.timeout + rootfs.TIMEOUT + _SLACK,
+        stdin=job.model_dump_json().encode(),
+        cancel=request.reporter.cancel,
+        on_line=take,
+        raw=True,  # the worker masks secrets itself; masked here, its JSON could break
+        check=False,
+        what="building",
+    )
+    if failures:
+        raise failures[0]
+    if not outcomes or result.returncode != 0:
+        raise StepError(
+            f"the worker ended without a result (exit status {result.returncode})",
+            excerpt="\n".join(result.stderr.splitlines()[-15:]),
+            fix="this is a fault of imagebuilder, or the system ended the worker for lack of "
+            "memory: see dmesg",
+        )
+    return outcomes[0]

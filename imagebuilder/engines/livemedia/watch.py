@@ -1,0 +1,162 @@
+"""Watches a run of livemedia-creator: its phases, its progress, its signs of life.
+
+What it says goes to its standard error and to ``livemedia.log``; what the programs that it runs
+say goes to ``program.log``; Anaconda's own logs are in ``/tmp``.  All are read as they grow.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from imagebuilder.engines.livemedia.run import Ended
+from imagebuilder.livemedia_options import LivemediaOptions, Phase
+from imagebuilder.progress import Reporter
+
+_LOOK_SECONDS = 1.0
+_BUSY = 0.2  # of a processor: what works so much is alive, whatever it says
+_MOST = 1 << 20  # bytes of a log that are read at once: one that floods is passed over
+STEP = "install"
+
+# What begins a phase, in the order in which they come; the texts are those of pylorax/creator.py
+# and installer.py, 28 to 46, the last those of Anaconda's own tasks.
+_BEGINS: tuple[tuple[Phase, re.Pattern[str], str], ...] = (
+    ("image", re.compile(r"disk_img = "), "making the disk image"),
+    ("install", re.compile(r"Running anaconda\.|Running qemu$"), "Anaconda installs"),
+    (
+        "post",
+        re.compile(r"Running post-installation scripts|Performing post-installation setup tasks"),
+        "running %post",
+    ),
+    ("squashfs", re.compile(r"Packing live rootfs image"), "packing its squashfs"),
+    ("initrd", re.compile(r"Rebuilding initramfs for live"), "making the initrd"),
+    ("copy", re.compile(r"Running\.\.\. cp "), "copying the results"),
+)
+_ORDER: dict[Phase, int] = {name: n for n, (name, _, _) in enumerate(_BEGINS)}
+_PACKAGE = re.compile(r"(?:Installing|Installed:?|Configuring) ?(\S+) \((\d+)/(\d+)\)")
+_PERCENT = re.compile(r"(\d{1,3})%")
+
+
+def busy_seconds() -> float:
+    """Return the processor time of all processes of this PID namespace but this one."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        if path.parent.name == str(os.getpid()):
+            continue
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        ticks += sum(map(int, fields[11:15]))  # with the children that it waited for, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """One run that is watched.
+
+    Args:
+        logs: the folder with livemedia.log and program.log.
+        anaconda: the folder in which Anaconda writes its logs.
+        options: how long each thing may take.
+        reporter: told of phases and progress.
+        clock: seconds that only grow.
+        busy: seconds that processors worked for it.
+    """
+
+    def __init__(
+        self,
+        logs: Path,
+        anaconda: Path,
+        options: LivemediaOptions,
+        reporter: Reporter,
+        clock: Callable[[], float] = time.monotonic,
+        busy: Callable[[], float] = lambda: busy_seconds(),
+    ) -> None:
+        self._logs = logs
+        self._anaconda = anaconda
+        self._options = options
+        self._reporter = reporter
+        self._clock = clock
+        self._busy = busy
+        self._was_busy = busy()
+        self._began = self._phase_began = self._alive = self._looked = clock()
+        self._read: dict[Path, int] = {}
+        self._said = (0, 0)
+        self.phase: Phase = "image"
+        self.ended: Ended = ""
+        self.seconds: dict[str, float] = {}
+
+    def line(self, text: str) -> None:
+        """Take a line that it printed."""
+        self._alive = self._clock()
+        self._take(text)
+
+    def is_over(self) -> bool:
+        """Look whether it must be ended; ``ended`` then says why."""
+        now = self._clock()
+        if now - self._looked >= _LOOK_SECONDS:
+            busy = self._busy()
+            if busy - self._was_busy > _BUSY * (now - self._looked):
+                self._alive = now  # mksquashfs and dracut say nothing for minutes
+            self._looked, self._was_busy = now, busy
+            for line in self._grown():
+                self._alive = now
+                self._take(line)
+        limit = self._options.phase_timeouts.get(self.phase)
+        if now - self._began > 60 * self._options.timeout:
+            self.ended = "timeout"
+        elif limit is not None and now - self._phase_began > 60 * limit:
+            self.ended = "phase-timeout"
+        elif now - self._alive > 60 * self._options.silence:
+            self.ended = "silence"
+        return bool(self.ended)
+
+    def close(self) -> None:
+        """Note how long the last phase took."""
+        self._note_seconds()
+
+    def _note_seconds(self) -> None:
+        now = self._clock()
+        self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self._phase_began
+        self._phase_began = now
+
+    def _take(self, text: str) -> None:
+        for name, pattern, words in _BEGINS:
+            if _ORDER[name] > _ORDER[self.phase] and pattern.search(text):
+                if name == "copy" and self.phase != "initrd":
+                    continue  # cp is run for other reasons before
+                self._note_seconds()
+                self.phase = name
+                self._reporter.progress(STEP, _ORDER[name], len(_ORDER), "phases", words)
+        found = _PACKAGE.search(text)
+        if found and self.phase == "install":
+            at = int(found[2]), int(found[3])
+            if at != self._said:
+                self._said = at
+                self._reporter.progress(STEP, *at, "packages", found[1])
+        elif self.phase == "squashfs":
+            percents = _PERCENT.findall(text)
+            if percents:
+                self._reporter.progress(STEP, int(percents[-1]), 100, "%", "packing its squashfs")
+
+    def _grown(self) -> Iterator[str]:
+        """Give the lines that were added to the logs since they were last looked at."""
+        logs = [self._logs / "livemedia.log", self._logs / "program.log"]
+        logs += [self._logs / "virt-install.log", *self._anaconda.glob("*.log")]
+        for log in logs:
+            try:
+                size = log.stat().st_size
+                at = self._read.get(log, 0)
+                if size == at:
+                    continue
+                start = max(at, size - _MOST) if size > at else 0
+                with log.open("rb") as file:
+                    file.seek(start)
+                    data = file.read(_MOST)
+            except OSError:  # it was moved away
+                continue
+            self._read[log] = start + len(data)
+            yield from data.decode("utf-8", errors="replace").splitlines() or [""]

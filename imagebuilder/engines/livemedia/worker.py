@@ -1,0 +1,233 @@
+"""The worker: one run of livemedia-creator, and what follows, in namespaces of its own.
+
+It reads a :class:`Job` from standard input and writes JSON lines to standard output: events,
+then an outcome or an error.  Whatever it mounts or starts ends with it.  The host's ``/tmp``,
+``/var/tmp``, ``/mnt`` and ``/run`` are private at their tops: livemedia-creator and Anaconda have
+fixed names there, and take each other's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from imagebuilder import command, sandbox
+from imagebuilder.engines.direct.tree import tree_size
+from imagebuilder.engines.livemedia import diagnosis, installed, repack, results
+from imagebuilder.engines.livemedia.job import Job, Outcome
+from imagebuilder.engines.livemedia.run import Ended, Room, Run
+from imagebuilder.engines.livemedia.watch import STEP, Watch
+from imagebuilder.errors import ImageBuilderError, StepError
+from imagebuilder.image import INITRD, KERNEL, PACKAGES, ROOTFS
+from imagebuilder.kickstart.document import lines_from_dict
+from imagebuilder.kickstart.parse import parse
+from imagebuilder.progress import Cancel, Event, Reporter
+
+# Names below these that earlier or other runs may have left, or that a run must not touch.
+_PRIVATE: dict[str, tuple[str, ...]] = {
+    "/tmp": ("*log", "anaconda*", "yum.*", "dnf.*", "ks-script-*", "lmc-*", "packaging*"),  # noqa: S108
+    "/var/tmp": ("lmc-*", "lorax*", "dracut.*", "anaconda*"),  # noqa: S108
+    "/mnt": ("sysimage", "sysroot", "install"),
+    "/run": ("anaconda*", "install", "lorax*"),
+}
+_GRACE = 3.0  # seconds between asking it to end and killing it
+_ANACONDA = Path("/tmp")  # noqa: S108 - where Anaconda writes its logs; here it is our own
+
+
+def work(job: Job, reporter: Reporter) -> Outcome:
+    """Make an image.
+
+    Raises:
+        StepError: something failed; the cause is looked for.
+        HostError: this host lacks something.
+    """
+    logs = job.into / "logs"
+    logs.mkdir()
+    seconds: dict[str, float] = {}
+    if job.argv:
+        _separate(job)
+        began = time.monotonic()
+        with reporter.step(STEP, f"livemedia-creator {job.version}"):
+            seconds.update(_install(job, logs, reporter))
+        seconds[STEP] = time.monotonic() - began
+    began = time.monotonic()
+    with reporter.step(repack.STEP, "looking at the results, packing the root"):
+        outcome = _finish(job, logs, reporter, seconds)
+    seconds[repack.STEP] = time.monotonic() - began
+    return outcome.model_copy(update={"seconds": seconds})
+
+
+def _separate(job: Job) -> None:
+    """Give this namespace tops of its own for the folders that all runs share."""
+    ours = [job.work, job.into, job.results.parent, job.tmp]
+    for n, (name, hidden) in enumerate(_PRIVATE.items()):
+        target = Path(name)
+        if not target.is_dir():
+            continue
+        backing = job.work / "private" / str(n)
+        backing.mkdir(parents=True)
+        sandbox.make_private(target, backing, _not_ours(target, hidden, ours))
+    # What is only for the eyes of Anaconda lies in memory.
+    secret = job.kickstart_file.parent
+    secret.mkdir(mode=0o700)
+    sandbox.mount_tmpfs(secret, mode="0700")
+    lines = lines_from_dict(job.kickstart)
+    job.kickstart_file.write_text("".join(f"{line.text}\n" for line in lines))
+
+
+def _not_ours(target: Path, hidden: tuple[str, ...], ours: list[Path]) -> tuple[str, ...]:
+    """Return the patterns without those that would hide a folder of this build."""
+    tops = {each.relative_to(target).parts[0] for each in ours if each.is_relative_to(target)}
+    return tuple(
+        pattern for pattern in hidden if not any(Path(name).match(pattern) for name in tops)
+    )
+
+
+def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
+    """Run livemedia-creator; raise with the cause if it did not do what it was to do."""
+    watch = Watch(logs, _ANACONDA, job.options, reporter)
+    result = command.run(
+        job.argv,
+        timeout=60 * job.options.timeout + 120,
+        cancel=reporter.cancel,
+        env={**os.environ, **job.environment},
+        cwd=job.work,
+        log=logs / "output.log",
+        on_line=watch.line,
+        on_error_line=watch.line,
+        until=watch.is_over,
+        check=False,
+        grace=_GRACE,
+        what="livemedia-creator",
+    )
+    watch.close()
+    _collect(logs)
+    if result.returncode == 0 and not watch.ended:
+        return {f"{STEP}:{name}": each for name, each in watch.seconds.items()}
+    raise diagnosis.explain(_run(job, logs, result, watch.ended, watch.phase))
+
+
+def _run(job: Job, logs: Path, result: command.Result, ended: Ended, phase: str) -> Run:
+    kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
+    folders = {"tmp": job.tmp, "results": job.results.parent}
+    return Run(
+        version=job.version,
+        mode=job.options.mode,
+        returncode=result.returncode,
+        ended=ended,
+        phase=phase,
+        logs=logs,
+        stderr=result.stderr or result.stdout,
+        results=job.results,
+        kickstart=kickstart,
+        rooms=tuple(
+            Room(name=name, folder=folder, free=shutil.disk_usage(folder).free)
+            for name, folder in folders.items()
+            if folder.is_dir()
+        ),
+    )
+
+
+def _collect(logs: Path) -> None:
+    """Take Anaconda's logs along if livemedia-creator did not come to that, and mask secrets."""
+    folder = logs / "anaconda"
+    folder.mkdir(exist_ok=True)
+    for path in (*_ANACONDA.glob("*log"), *_ANACONDA.glob("anaconda-tb-*")):
+        if path.is_file() and not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+    for path in logs.rglob("*"):
+        if path.is_file():
+            _mask(path)
+            path.chmod(0o644)
+
+
+def _mask(path: Path) -> None:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    masked = command.redact(text)
+    if masked != text:
+        path.write_text(masked)
+
+
+def _finish(job: Job, logs: Path, reporter: Reporter, seconds: dict[str, float]) -> Outcome:
+    """From results that are not trusted to the files of an image."""
+    scratch = job.work / "scratch-initrd"
+    scratch.mkdir()
+    (job.results / "rootfs.img").unlink(missing_ok=True)  # it never removes its disk image
+    found = results.look(job.results, scratch)
+    pair = results.choose(found, job.options.kernel)
+    log = logs / "repack.log"
+    tree = repack.open_tree(found.squashfs, job.work, log, job.epoch)
+    repack.check_modules(tree, pair.release)
+    sandbox.mount_system(tree.root)
+    packages = installed.listed(tree)
+    sandbox.unmount_system(tree.root)
+    (job.into / PACKAGES).write_text(packages.model_dump_json(indent=1) + "\n")
+    notes = []
+    if len(found.pairs) > 1:
+        names = ", ".join(each.name for each in found.pairs)
+        notes.append(f"of the kernels {names} the image boots {pair.name}")
+    if job.options.flat:
+        repack.seal(tree)
+        repack.pack(tree, job.into / ROOTFS, job, log, reporter)
+    else:
+        shutil.copyfile(found.squashfs, job.into / ROOTFS)
+    for source, name in ((pair.kernel, KERNEL), (pair.initrd, INITRD)):
+        shutil.copyfile(source, job.into / name)
+    for name in (KERNEL, INITRD, ROOTFS):
+        (job.into / name).chmod(0o644)
+    return Outcome(
+        kernel_release=pair.release,
+        tree_size=tree_size(tree.root),
+        package_count=len(packages.packages),
+        notes=tuple(notes),
+        seconds=seconds,
+    )
+
+
+def main() -> int:
+    """Run as a program: the job on standard input, messages on standard output."""
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else prints must not come between the messages
+
+    def say(kind: str, data: dict[str, Any]) -> None:
+        out.write(json.dumps({kind: _masked(data)}) + "\n")
+
+    def observe(event: Event) -> None:
+        say("event", event.to_dict())
+
+    job = Job.model_validate_json(sys.stdin.buffer.read())
+    command.hide(*job.secrets)
+    cancel = Cancel()
+    # As the first process of its PID namespace it gets no signal that it has no handler for.
+    signal.signal(signal.SIGTERM, lambda *_: cancel.set())
+    try:
+        outcome = work(job, Reporter(subject=job.name, observer=observe, cancel=cancel))
+    except ImageBuilderError as error:
+        say("error", error.to_dict())
+        return 1
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        fix = "make room on the disk, and build again" if error.errno == 28 else ""
+        say("error", StepError(f"{error.strerror or error}{place}", fix=fix).to_dict())
+        return 1
+    say("outcome", outcome.model_dump(mode="json"))
+    return 0
+
+
+def _masked(data: Any) -> Any:
+    """Return plain data with the secrets in its texts masked."""
+    if isinstance(data, str):
+        return command.redact(data)
+    if isinstance(data, dict):
+        return {key: _masked(each) for key, each in data.items()}
+    return [_masked(each) for each in data] if isinstance(data, list | tuple) else data
+
+
+if __name__ == "__main__":
+    sys.exit(main())
