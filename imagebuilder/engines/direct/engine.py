@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from imagebuilder import cache, command, sandbox, tools
+from imagebuilder.engines import squashfs
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
     checking,
@@ -28,7 +29,6 @@ from imagebuilder.engines.direct import (
     package_options,
     packages,
     preseed,
-    rootfs,
     watching,
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
@@ -95,12 +95,12 @@ class DirectEngine:
                 inputs=(inputs.ENGINE,),
             ),
             StepSpec(
-                name=rootfs.STEP,
+                name=squashfs.STEP,
                 after="configure",
                 text=f"make the squashfs with {resolved.recipe.image.compression}",
                 inputs=(
                     inputs.ENGINE,
-                    Input.of("compression", " ".join(rootfs.arguments(resolved.recipe.image))),
+                    Input.of("compression", " ".join(squashfs.arguments(resolved.recipe.image))),
                 ),
             ),
         )

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
+from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct import (
     image_sources,
     initrd,
     initrd_reuse,
     layers,
     packages,
-    rootfs,
     scripts,
 )
 from imagebuilder.engines.direct.configure import configure
@@ -198,8 +198,8 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
 
 
 def _make_rootfs(bare: Path, job: Job, clock: _Clock) -> None:
-    with clock.step(rootfs.STEP, f"squashfs with {job.image.compression}"):
-        rootfs.make(
+    with clock.step(squashfs.STEP, f"squashfs with {job.image.compression}"):
+        squashfs.make(
             bare,
             job.into / ROOTFS,
             job.image,

@@ -14,8 +14,8 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from imagebuilder import cache, command, sandbox, tools
+from imagebuilder.engines import squashfs
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
-from imagebuilder.engines.direct import rootfs
 from imagebuilder.engines.livemedia import mend, preflight, program, refusals, repack, watch
 from imagebuilder.engines.livemedia.arguments import Places, arguments, chosen
 from imagebuilder.engines.livemedia.job import Job, Kept, Outcome
@@ -67,7 +67,7 @@ class LivemediaEngine:
         """Return install and repack with their inputs."""
         found = program.find(request)
         image, options = request.resolved.recipe.image, request.resolved.recipe.livemedia
-        how = " ".join(rootfs.arguments(image)) if options.flat else "as it is"
+        how = " ".join(squashfs.arguments(image)) if options.flat else "as it is"
         return (
             StepSpec(
                 name=watch.STEP,
@@ -282,7 +282,7 @@ def _run_worker(job: Job, request: Request) -> Outcome:
 
     result = command.run(
         sandbox.enclose([sys.executable, "-P", "-m", "imagebuilder.engines.livemedia.worker"]),
-        timeout=60 * job.options.timeout + rootfs.TIMEOUT + _SLACK,
+        timeout=60 * job.options.timeout + squashfs.TIMEOUT + _SLACK,
         stdin=job.model_dump_json().encode(),
         cancel=request.reporter.cancel,
         on_line=take,

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import rootfs
+from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia.job import Job
 from imagebuilder.errors import StepError
@@ -26,7 +26,7 @@ _KEYS = "etc/ssh/ssh_host_*"
 _MAKES_KEYS = "/usr/lib/systemd/system/sshd-keygen@.service"  # Debian has nothing like it
 
 
-def open_tree(squashfs: Path, work: Path, log: Path, epoch: int) -> Tree:
+def open_tree(packed: Path, work: Path, log: Path, epoch: int) -> Tree:
     """Mount the installed tree so that it can be written without being changed.
 
     Raises:
@@ -36,7 +36,7 @@ def open_tree(squashfs: Path, work: Path, log: Path, epoch: int) -> Tree:
     upper, scratch = work / "upper", work / "scratch"
     for each in (outer, inner, tree, upper, scratch):
         each.mkdir()
-    _mount(squashfs, outer, "squashfs", log)
+    _mount(packed, outer, "squashfs", log)
     nested = outer / _NESTED
     lower = outer
     if nested.exists():
@@ -108,4 +108,4 @@ def pack(tree: Tree, into: Path, job: Job, log: Path, reporter: Reporter) -> Non
     Raises:
         StepError: mksquashfs failed.
     """
-    rootfs.make(tree.root, into, job.image, job.epoch, log, reporter)
+    squashfs.make(tree.root, into, job.image, job.epoch, log, reporter)

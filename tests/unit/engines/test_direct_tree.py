@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from fakes import FakePrograms, written
 
-from imagebuilder.engines.direct import initrd, packages, rootfs
+from imagebuilder.engines import squashfs
+from imagebuilder.engines.direct import initrd, packages
 from imagebuilder.engines.direct.seal import clamp_times, seal
 from imagebuilder.engines.direct.tree import Tree, environment, tree_size
 from imagebuilder.errors import InputError, StepError
@@ -342,14 +343,14 @@ def test_a_choice_of_packages_that_could_not_boot_is_refused_before_the_work() -
 )
 def test_arguments_of_mksquashfs(options: dict[str, str], arguments: str) -> None:
     made = ImageOptions.model_validate(options)
-    assert " ".join(rootfs.arguments(made)) == arguments
+    assert " ".join(squashfs.arguments(made)) == arguments
 
 
 @pytest.fixture
 def packed(tmp_path: Path, fake_programs: FakePrograms) -> Callable[[], list[Event]]:
     def make() -> list[Event]:
         events: list[Event] = []
-        rootfs.make(
+        squashfs.make(
             tmp_path,
             tmp_path / "out",
             ImageOptions(),
