@@ -12,7 +12,7 @@ from typing import Any
 from lint_reference import page as lint
 from pydantic import BaseModel
 
-from imagebuilder import checks, distro
+from imagebuilder import checks, distro, lockfile
 from imagebuilder.engines.direct.fate_commands import COMMANDS
 from imagebuilder.engines.direct.fate_kinds import Fate, Row
 from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
@@ -319,11 +319,17 @@ def schema() -> str:
     return json.dumps(json_schema(), indent=1) + "\n"
 
 
+def lock_schema() -> str:
+    """Return the JSON Schema of a lock file."""
+    return json.dumps(lockfile.json_schema(), indent=1) + "\n"
+
+
 PAGES = {
     "recipes.md": recipes,
     "kickstarts.md": kickstarts,
     "lint.md": lint,
     "schemas/recipe.json": schema,
+    "schemas/lock.json": lock_schema,
 }
 
 if __name__ == "__main__":

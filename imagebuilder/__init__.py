@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from imagebuilder.importing import Imported, import_kickstarts
     from imagebuilder.kickstart import Kickstart
     from imagebuilder.lint import Finding
+    from imagebuilder.locks import lock_recipe, outdated
     from imagebuilder.options import Options
     from imagebuilder.pipeline import (
         build_image,
@@ -73,6 +74,8 @@ __all__ = [
     "init_project",
     "lint_project",
     "lint_recipe",
+    "lock_recipe",
+    "outdated",
     "plan_image",
     "publish_image",
     "report_error",
@@ -109,6 +112,8 @@ _HOME = {
     "init_project": "imagebuilder.scaffold",
     "lint_project": "imagebuilder.pipeline",
     "lint_recipe": "imagebuilder.pipeline",
+    "lock_recipe": "imagebuilder.locks",
+    "outdated": "imagebuilder.locks",
     "plan_image": "imagebuilder.pipeline",
     "publish_image": "imagebuilder.pipeline",
     "report_error": "imagebuilder.smoke",

@@ -31,6 +31,8 @@ class Options:
         again: do everything, whatever is there.
         refresh: look at the package mirrors even if they were looked at a short while ago.
         offline: use no network: what is in the cache must do.
+        locked: whether exactly the packages of the recipe's lock file are installed; None: as
+            the recipe or the project says.
         accel: what runs the guest's processors in tests.
     """
 
@@ -40,6 +42,7 @@ class Options:
     again: bool = False
     refresh: bool = False
     offline: bool = False
+    locked: bool | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
 
     @classmethod
@@ -52,6 +55,7 @@ class Options:
         again: bool = False,
         refresh: bool = False,
         offline: bool = False,
+        locked: bool | None = None,
         accel: Literal["auto", "kvm", "tcg"] = "auto",
     ) -> Options:
         """Return options with what is not given at its default."""
@@ -62,5 +66,6 @@ class Options:
             again=again,
             refresh=refresh,
             offline=offline,
+            locked=locked,
             accel=accel,
         )

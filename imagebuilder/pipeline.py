@@ -40,7 +40,7 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
     """
     options = options or Options.make()
     name = wanted if isinstance(wanted, str) else wanted.name
-    _see_that_it_can_be_written(options.cache_dir)
+    see_that_cache_can_be_written(options.cache_dir)
     return make_plan(
         project,
         wanted,
@@ -48,11 +48,17 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
         reporter=Reporter(subject=name, observer=options.observer, cancel=options.cancel),
         refresh=options.refresh,
         offline=options.offline,
+        locked=options.locked,
         again=options.again,
     )
 
 
-def _see_that_it_can_be_written(cache_dir: Path) -> None:
+def see_that_cache_can_be_written(cache_dir: Path) -> None:
+    """Make the cache's folder if it is not there.
+
+    Raises:
+        HostError: it cannot be written.
+    """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         writable = os.access(cache_dir, os.W_OK | os.X_OK)
@@ -140,7 +146,7 @@ def _lint_settings(options: Options, *, offline: bool) -> Callable[[str], lint.S
     """Return what gives the settings for each recipe."""
     from imagebuilder import lint
 
-    _see_that_it_can_be_written(options.cache_dir)
+    see_that_cache_can_be_written(options.cache_dir)
     return lambda name: lint.Settings(
         cache_dir=options.cache_dir,
         reporter=Reporter(subject=name, observer=options.observer, cancel=options.cancel),

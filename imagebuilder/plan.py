@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import engines
-from imagebuilder.engines import Engine, Input, Request, Step, StepSpec, Watched, WatchedEngine
+from imagebuilder import engines, lockfile
+from imagebuilder.engines import (
+    Engine,
+    Input,
+    LockingEngine,
+    Request,
+    Step,
+    StepSpec,
+    Watched,
+    WatchedEngine,
+)
 from imagebuilder.engines.base import digest_of
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
+from imagebuilder.lockfile import LockFile
 from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
 from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
@@ -98,6 +108,7 @@ class Plan:
             "recipe": self.name,
             "image_id": self.image_id,
             "engine": self.resolved.recipe.engine,
+            "locked": self.request.lock is not None,
             "up_to_date": self.up_to_date,
             "kernel_args": list(self.kernel_args),
             "steps": [
@@ -126,6 +137,7 @@ def make_plan(
     reporter: Reporter,
     refresh: bool = False,
     offline: bool = False,
+    locked: bool | None = None,
     again: bool = False,
 ) -> Plan:
     """Resolve and compose a recipe, and find out what must be done to have its image.
@@ -137,10 +149,13 @@ def make_plan(
         reporter: where progress goes.
         refresh: look at the package mirrors even if they were looked at a short while ago.
         offline: use no network: what is in the cache must do.
+        locked: whether exactly the packages of the recipe's lock file are installed; None: as
+            the recipe or the project says.
         again: plan to run every step, whatever is there.
 
     Raises:
         InputError: the recipe or its kickstart is wrong; nothing was made.
+        StepError: the package mirrors cannot be reached, or lack what is locked.
     """
     resolved = project.resolve(wanted)
     if resolved.recipe.abstract:
@@ -158,6 +173,7 @@ def make_plan(
         refresh=refresh,
         offline=offline,
         vault=resolved.vault(reporter.cancel),
+        lock=_lock(resolved, engine, locked),
     )
     notes = (*request.kickstart.warnings, *engine.check(request))
     args = (*request.kickstart.kernel_args, *resolved.recipe.kernel.args)
@@ -199,6 +215,8 @@ def make_plan(
                 reason=reason,
             )
         )
+    if request.lock and isinstance(engine, LockingEngine):
+        engine.check_lock(request, steps)
     return Plan(
         image_id=image_id,
         request=request,
@@ -208,6 +226,27 @@ def make_plan(
         notes=notes,
         image=image if not again else None,
     )
+
+
+def _lock(resolved: ResolvedRecipe, engine: Engine, asked: bool | None) -> LockFile | None:
+    """Return the lock file that a recipe is built by, or None if it is built without one."""
+    wanted = resolved.is_locked if asked is None else asked
+    if not wanted:
+        return None
+    root, name = resolved.project.root, resolved.name
+    if not isinstance(engine, LockingEngine):
+        raise InputError(
+            f"the engine {resolved.recipe.engine!r} has no lock files",
+            where=resolved.place("engine"),
+        )
+    lock = lockfile.read(root, name)
+    if lock is None:
+        raise InputError(
+            f"{name!r} has no lock file",
+            where=lockfile.place_of(root, name)[1],
+            fix=f"run: imagebuilder lock {name}",
+        )
+    return lock
 
 
 def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:

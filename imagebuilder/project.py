@@ -20,7 +20,7 @@ from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.policies import ChannelPolicy, Retention
 from imagebuilder.progress import Cancel
-from imagebuilder.recipe import Recipe, SecretName, SecretSource
+from imagebuilder.recipe import Recipe, SecretName, SecretSource, Snapshot
 from imagebuilder.sizes import size_of
 from imagebuilder.toml_lines import error_line, key_lines
 
@@ -62,7 +62,8 @@ class ProjectFile(BaseModel):
     mirrors: dict[str, list[str]] = Field(
         default_factory=dict,
         description="for a distro, lines of an apt sources.list that are used in place of the "
-        "host's own; for Fedora and its kin URLs for url and repo",
+        "host's own; those with {snapshot} in them if a snapshot is named, else the others; for "
+        "Fedora and its kin URLs for url and repo",
     )
     mirrors_age: Annotated[float, BeforeValidator(_seconds)] = Field(
         default=24 * 3600.0,
@@ -73,6 +74,15 @@ class ProjectFile(BaseModel):
         default=30_000_000_000,
         description="how large the cache may be, such as `20 GB`: after a build what was not used "
         "for the longest time is removed",
+    )
+    snapshot: Snapshot = Field(
+        default="",
+        description="the moment at which packages are taken, such as `20261101T000000Z`, of "
+        "recipes that name none: it takes the place of {snapshot} in the lines of `[mirrors]`",
+    )
+    locked: bool = Field(
+        default=False,
+        description="whether recipes that do not say themselves are built by their lock files",
     )
     retention: Retention = Field(
         default_factory=Retention, description="which releases catalog gc keeps"
@@ -117,6 +127,18 @@ class ResolvedRecipe:
     def name(self) -> str:
         """The recipe's name."""
         return self.recipe.name
+
+    @property
+    def snapshot(self) -> str:
+        """The moment at which packages are taken, or "" for what the mirrors have now."""
+        own = self.recipe.snapshot
+        return self.project.settings.snapshot if own is None else own
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether it is built by its lock file if nobody says otherwise."""
+        own = self.recipe.locked
+        return self.project.settings.locked if own is None else own
 
     def place(self, key: str) -> Location:
         """Return where a key was set, such as ``kernel.args.1``; or the nearest key above it."""

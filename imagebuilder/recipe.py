@@ -124,6 +124,8 @@ ParamName = Annotated[
     AfterValidator(_param_name),
 ]
 ParamValue = JsonValue
+# A moment as snapshot mirrors of Debian have it in their URLs: year to second, UTC.
+Snapshot = Annotated[str, StringConstraints(pattern=r"^([0-9]{8}T[0-9]{6}Z)?$")]
 
 
 class _Table(BaseModel):
@@ -336,6 +338,17 @@ class Recipe(Content):
         default="x86_64", description="the machine's architecture"
     )
     engine: str = Field(default="direct", description="what makes the image")
+    snapshot: Snapshot | None = Field(
+        default=None,
+        description="the moment at which packages are taken, such as `20261101T000000Z`: it "
+        'takes the place of {snapshot} in the lines of `[mirrors]`; "": what the mirrors have '
+        "now; unset: as imagebuilder.toml says",
+    )
+    locked: bool | None = Field(
+        default=None,
+        description="whether exactly the packages of `recipes/NAME.lock.json` are installed; "
+        "unset: as imagebuilder.toml says",
+    )
     matrix: Matrix | None = Field(
         default=None, description="the recipe stands for several variants"
     )

@@ -94,12 +94,14 @@ class Remembered:
     Args:
         root: the project's folder.
         cache_dir: where results that images share are kept.
+        manner: other plans follow from the same recipes if they are made in another manner.
     """
 
-    def __init__(self, root: Path, cache_dir: Path) -> None:
+    def __init__(self, root: Path, cache_dir: Path, manner: str = "") -> None:
         self._root = root.absolute()
         self._cache_dir = cache_dir
-        name = hashlib.sha256(os.fsencode(self._root)).hexdigest()[:32]
+        said = os.fsencode(self._root) + (f"\0{manner}" if manner else "").encode()
+        name = hashlib.sha256(said).hexdigest()[:32]
         self._path = cache_dir / "plans" / f"{name}.json"
         self._common_paths = tuple(_common_paths(self._root))
         self._seen = witness.look(self._common_paths)
@@ -261,9 +263,9 @@ class Remembered:
 
 
 @contextmanager
-def opened(root: Path, cache_dir: Path) -> Iterator[Remembered]:
+def opened(root: Path, cache_dir: Path, manner: str = "") -> Iterator[Remembered]:
     """Open what is remembered of a project; at the end keep what was noted."""
-    memory = Remembered(root, cache_dir)
+    memory = Remembered(root, cache_dir, manner)
     yield memory
     memory.save()
 

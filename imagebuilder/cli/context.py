@@ -36,5 +36,6 @@ class Context:
             again=getattr(self.args, "always", False),
             refresh=getattr(self.args, "refresh", False),
             offline=getattr(self.args, "offline", False),
+            locked=getattr(self.args, "locked", None),
             accel=getattr(self.args, "accel", "auto"),
         )

@@ -14,6 +14,7 @@ from imagebuilder.cli import (
     catalog_verbs,
     channel_verbs,
     lint_verb,
+    lock_verbs,
     look,
     start_verbs,
     verbs,
@@ -107,6 +108,20 @@ def _parser() -> argparse.ArgumentParser:
         "--offline", action="store_true", help="use no network: what is in the cache must do"
     )
 
+    locking = work.add_mutually_exclusive_group()
+    locking.add_argument(
+        "--locked",
+        action="store_true",
+        default=None,
+        help="install exactly the packages of the recipe's lock file",
+    )
+    locking.add_argument(
+        "--unlocked",
+        dest="locked",
+        action="store_false",
+        help="install what the mirrors have, though the recipe or the project says locked",
+    )
+
     testing = argparse.ArgumentParser(add_help=False)
     testing.add_argument(
         "--accel",
@@ -164,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
     lint_verb.add(sub, common)
+    lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)
     channel_verbs.add(sub, common, where)

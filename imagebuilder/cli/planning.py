@@ -108,5 +108,7 @@ class Planning:
 @contextmanager
 def planning(context: Context) -> Iterator[Planning]:
     """Open what is remembered of the project, and keep at the end what was planned."""
-    with memory_opened(Path(context.args.directory), context.options().cache_dir) as memory:
+    options = context.options()
+    manner = {None: "", True: "locked", False: "unlocked"}[options.locked]
+    with memory_opened(Path(context.args.directory), options.cache_dir, manner) as memory:
         yield Planning(context, memory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from imagebuilder.errors import InputError, Location
 from imagebuilder.kickstart import Kickstart
+from imagebuilder.lockfile import Change, LockedPackage, LockFile
 from imagebuilder.progress import Reporter
 from imagebuilder.project import ResolvedRecipe
 from imagebuilder.secrets import Vault, names_in
@@ -137,6 +138,7 @@ class Request:
         refresh: look at the package mirrors even if they were looked at a short while ago.
         offline: use no network: what is in the cache must do.
         vault: what the kickstart's secrets stand for.
+        lock: exactly these packages are to be installed, and no others.
     """
 
     resolved: ResolvedRecipe
@@ -146,6 +148,7 @@ class Request:
     refresh: bool = False
     offline: bool = False
     vault: Vault = field(default_factory=Vault)
+    lock: LockFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +257,36 @@ class WatchedEngine(Protocol):
 
         Returns:
             None if that cannot be watched: a program was asked, something far away was.
+        """
+        ...
+
+
+@runtime_checkable
+class LockingEngine(Protocol):
+    """An engine that can install exactly the packages of a lock file."""
+
+    def make_lock(self, request: Request, keep: Sequence[LockedPackage] = ()) -> LockFile:
+        """Return a lock file for what a recipe asks for.
+
+        Args:
+            request: the recipe.
+            keep: packages that stay as they are, as long as the mirrors have them.
+
+        Raises:
+            InputError: a package is unknown, or they cannot be installed together.
+            StepError: the index is not there and cannot be fetched.
+        """
+        ...
+
+    def security_of(self, request: Request, changes: Sequence[Change]) -> frozenset[str]:
+        """Return the packages of which a change passes a security update."""
+        ...
+
+    def check_lock(self, request: Request, steps: Sequence[Step]) -> None:
+        """Refuse a lock file whose packages are to be installed, and not to be had.
+
+        Raises:
+            StepError: naming each package that is missing, and what there is of it now.
         """
         ...
 

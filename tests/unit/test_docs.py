@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("recipes.md", "kickstarts.md", "lint.md", "schemas/recipe.json")
+PAGES = ("recipes.md", "kickstarts.md", "lint.md", "schemas/recipe.json", "schemas/lock.json")
 
 
 @pytest.fixture(scope="module")

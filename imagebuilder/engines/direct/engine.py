@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from imagebuilder.engines.direct import (
     initrd,
     inputs,
     layers,
+    lock_check,
+    locked,
     needs,
     package_options,
     packages,
@@ -38,6 +40,7 @@ from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
+from imagebuilder.lockfile import Change, LockedPackage, LockFile
 from imagebuilder.progress import Event
 from imagebuilder.project import ResolvedRecipe
 
@@ -71,8 +74,8 @@ class DirectEngine:
     def steps(self, request: Request) -> tuple[StepSpec, ...]:
         """Return packages, configure, initrd and rootfs with their inputs."""
         resolved, kickstart = request.resolved, request.kickstart
-        opened = self._index(request)
-        found = resolve(opened, kickstart, request.reporter)
+        sources = find_sources(resolved, kickstart, request.vault)
+        found = self._resolved(request)
         if not _can_boot(found):
             packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
@@ -80,13 +83,13 @@ class DirectEngine:
             StepSpec(
                 name=packages.STEP,
                 text=f"install {len(found.versions)} packages of {resolved.distro.id}",
-                inputs=inputs.of_packages(request, opened.sources, found),
+                inputs=inputs.of_packages(request, sources, found),
             ),
             StepSpec(
                 name="configure",
                 after=packages.STEP,
                 text="apply the kickstart's commands and scripts",
-                inputs=inputs.of_configure(request, opened.sources),
+                inputs=inputs.of_configure(request, sources),
             ),
             StepSpec(
                 name=initrd.STEP,
@@ -107,7 +110,7 @@ class DirectEngine:
 
     def packages(self, request: Request) -> Mapping[str, str]:
         """Return what the packages come to; see :class:`~imagebuilder.engines.IndexedEngine`."""
-        return resolve(self._index(request), request.kickstart, request.reporter).versions
+        return self._resolved(request).versions
 
     def check_needs(self, request: Request, packages: Mapping[str, str]) -> None:
         """Refuse commands that need others; see :class:`~imagebuilder.engines.IndexedEngine`."""
@@ -123,6 +126,21 @@ class DirectEngine:
     def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the package layer of that id is in the cache."""
         return step == packages.STEP and layers.facts(layers.place(cache_dir, step_id)) is not None
+
+    def make_lock(self, request: Request, keep: Sequence[LockedPackage] = ()) -> LockFile:
+        """Return a new lock file; see :class:`~imagebuilder.engines.LockingEngine`."""
+        return locked.make(self._index(request), request, _arch(request.resolved), keep)
+
+    def security_of(self, request: Request, changes: Sequence[Change]) -> frozenset[str]:
+        """Return security updates; see :class:`~imagebuilder.engines.LockingEngine`."""
+        opened = self._index(replace(request, refresh=False))
+        return lock_check.security_of(opened, changes, request.reporter)
+
+    def check_lock(self, request: Request, steps: Sequence[Step]) -> None:
+        """See that all is to be had; see :class:`~imagebuilder.engines.LockingEngine`."""
+        if request.lock and not next(each for each in steps if each.name == packages.STEP).reused:
+            opened = self._index(request)
+            lock_check.check_there(opened, request.lock, request.kickstart, request.reporter)
 
     def watched(self, request: Request) -> Watched | None:
         """Return what steps follow from; see :class:`~imagebuilder.engines.WatchedEngine`."""
@@ -167,6 +185,13 @@ class DirectEngine:
             reused=reused,
             notes=outcome.notes,
         )
+
+    def _resolved(self, request: Request) -> Resolution:
+        """Return the packages; those of a lock file without a look at any index."""
+        if request.lock:
+            locked.check_fits(request, request.lock, _arch(request.resolved))
+            return locked.resolution(request.lock)
+        return resolve(self._index(request), request.kickstart, request.reporter)
 
     def _run(self, making: _Making, facts: LayerFacts | None) -> Outcome:
         """Run the worker on a package layer, or let it make one, which is kept then."""
@@ -213,9 +238,10 @@ class DirectEngine:
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
-        found = resolve(opened, kickstart, request.reporter)
+        found = self._resolved(replace(request, refresh=False))
         asked = os.environ.get("SOURCE_DATE_EPOCH", "")
-        epoch = int(asked) if asked.isdigit() else opened.epoch() or int(time.time())
+        newest = request.lock.epoch if request.lock else opened.epoch()
+        epoch = int(asked) if asked.isdigit() else newest or int(time.time())
         answers = preseed.answers(resolved)
         copies = (copy for _, _, each in files.find(resolved) for copy in each)
         vault = request.vault
@@ -231,7 +257,9 @@ class DirectEngine:
             package_count=len(found.versions),
             recommends=kickstart.weak_dependencies,
             sources=opened.sources.text,
-            preferences=opened.preferences,
+            preferences=locked.preferences(request.lock.packages, alone=True)
+            if request.lock
+            else opened.preferences,
             apt_options=(
                 *(host_proxies() if facts is None else ()),
                 *opened.sources.settings(),

@@ -38,6 +38,11 @@ def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[
         *_of_resolution(found),
         *(Input.of("package-options", each, f"dpkg's {each}") for each in options),
         *preseed.inputs(preseed.answers(resolved), request.vault),
+        *(
+            [Input.of("epoch", str(request.lock.epoch), "the lock file's time")]
+            if request.lock
+            else ()
+        ),
     )
 
 

@@ -10,25 +10,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from imagebuilder import command
 from imagebuilder.engines.base import digest_of
 from imagebuilder.engines.direct import groups
 from imagebuilder.engines.direct.available import Available, available
-from imagebuilder.engines.direct.index import Index, environment, write
-from imagebuilder.engines.direct.sources import Sources
-from imagebuilder.errors import InputError, Location, joined
+from imagebuilder.engines.direct.index import Index, write
+from imagebuilder.engines.direct.simulate import simulate
+from imagebuilder.errors import InputError, joined
 from imagebuilder.kickstart import Kickstart, PackageWish
 from imagebuilder.memo import Memo
 from imagebuilder.progress import Reporter
 
-_LINES = 1 << 20  # more than an archive has packages
 _REMEMBERED = 64  # answers: recipes that are planned together share most of their wishes
-_UNKNOWN = re.compile(
-    r"^E: (?:Unable to locate package (?P<a>\S+)"
-    r"|Package '(?P<b>[^']+)' has no installation candidate"
-    r"|Version '[^']+' for '(?P<c>[^']+)' was not found"
-    r"|Couldn't find any package by (?:glob|regex) '(?P<d>[^']+)')"
-)
 
 
 class _Stored(BaseModel):
@@ -116,23 +108,25 @@ def _expanded(wish: PackageWish, known: Available | None) -> Sequence[str]:
 
 
 def _default(kickstart: Kickstart, known: Available | None) -> Sequence[str]:
-    if known is None or not _asks_for_default(kickstart):
+    if known is None or not asks_for_default(kickstart):
         return ()
     return [
         name for group in groups.DEFAULT for name in groups.members(groups.Group(name=group), known)
     ]
 
 
-def _asks_for_default(kickstart: Kickstart) -> bool:
+def asks_for_default(kickstart: Kickstart) -> bool:
+    """Return whether ``%packages --default`` stands in a kickstart."""
     return any(
         each.name == "%packages" and "--default" in each.options for each in kickstart.sections
     )
 
 
-def _needs_index(kickstart: Kickstart) -> bool:
+def needs_index(kickstart: Kickstart) -> bool:
+    """Return whether what ``%packages`` ask for can only be said by who knows all packages."""
     return (
         kickstart.ignore_missing
-        or _asks_for_default(kickstart)
+        or asks_for_default(kickstart)
         or any(each.is_group or groups.is_pattern(each.name) for each in kickstart.packages)
     )
 
@@ -154,7 +148,7 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
             [(each.name, each.excluded, each.options) for each in kickstart.packages],
             kickstart.weak_dependencies,
             kickstart.ignore_missing,
-            _asks_for_default(kickstart),
+            asks_for_default(kickstart),
         ]
     )
     path = index.folder / "resolved" / f"{digest_of(question)}.json"
@@ -180,79 +174,17 @@ def _resolution(stored: _Stored) -> Resolution:
 
 def _asked(index: Index, kickstart: Kickstart, path: Path, reporter: Reporter) -> Resolution:
     check(kickstart)
-    known = available(index, reporter) if _needs_index(kickstart) else None
+    known = available(index, reporter) if needs_index(kickstart) else None
     asked, missing = wanted(kickstart, known)
     for name in missing:
         reporter.note("index", f"package {name} is missing and passed over")
+    found = simulate(index, asked, kickstart, reporter)
     stored = _Stored(
         index=index.digest,
         asked=asked,
-        versions=_simulate(index, asked, kickstart, reporter),
+        versions={name: each.version for name, each in found.items()},
         missing=missing,
     )
     path.parent.mkdir(exist_ok=True)
     write(path, stored.model_dump_json())
     return _resolution(stored)
-
-
-def _simulate(
-    index: Index, names: Sequence[str], kickstart: Kickstart, reporter: Reporter
-) -> dict[str, str]:
-    recommends = "true" if kickstart.weak_dependencies else "false"
-    result = command.run(
-        [
-            "apt-get",
-            "--simulate",
-            "-o",
-            f"APT::Install-Recommends={recommends}",
-            "install",
-            "?essential",
-            "apt",
-            *index.required,  # mmdebstrap installs them in any case
-            *names,
-        ],
-        timeout=300,
-        cancel=reporter.cancel,
-        env=environment(index.folder),
-        check=False,
-        keep=_LINES,
-    )
-    if result.returncode == 0:
-        found = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", result.stdout, re.MULTILINE)
-        return dict(sorted(found))
-    missing = _missing(result.stderr)
-    if missing:
-        raise joined(
-            [
-                InputError(
-                    f"there is no package {name!r} in {', '.join(_suites(index.sources))}",
-                    where=_where(kickstart.packages, name),
-                    fix="look for the name, or name a repository that has it with repo; after a "
-                    "change of the mirror use --refresh",
-                )
-                for name in missing
-            ]
-        )
-    raise InputError(
-        "the packages cannot be installed together",
-        where=kickstart.packages[0].where if kickstart.packages else None,
-        excerpt="\n".join((result.stdout + result.stderr).splitlines()[-15:]),
-        fix="take out one of those that conflict: a line -NAME in %packages",
-    )
-
-
-def _missing(stderr: str) -> list[str]:
-    found = (_UNKNOWN.match(line) for line in stderr.splitlines())
-    # Of one with a dot apt also says that no pattern of that name was found.
-    names = [next(name for name in each.groups() if name) for each in found if each]
-    return list(dict.fromkeys(names))
-
-
-def _where(wishes: Sequence[PackageWish], name: str) -> Location | None:
-    plain = re.split(r"[:=]", name)[0]
-    return next((w.where for w in wishes if re.split(r"[:=]", w.name)[0] == plain), None)
-
-
-def _suites(sources: Sources) -> list[str]:
-    words = [re.sub(r"\[[^\]]*\]", "", line).split() for line in sources.lines]
-    return list(dict.fromkeys(each[2] for each in words if len(each) > 2))

@@ -21,10 +21,12 @@ from imagebuilder.engines.direct.host_apt import APT, HostSources, host_sources
 from imagebuilder.engines.direct.repository import LOCAL, File, Repository, host_file, read
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.kickstart import Command, Kickstart
+from imagebuilder.names import PROJECT_FILE
 from imagebuilder.project import ResolvedRecipe
 from imagebuilder.secrets import Vault, names_in
 
 _PATTERN = re.compile(r"^[a-z0-9*?][a-z0-9+.*?\[\]!-]*$")
+_MOMENT = "{snapshot}"  # in a line of the project file: where the moment stands
 _PROXY = re.compile(r"^([a-z][a-z0-9+.-]*://[^\s\"\\]+|DIRECT)$")
 
 
@@ -77,7 +79,7 @@ def find_sources(
 
     Raises:
         InputError: a ``url`` or ``repo`` line, or the project file, names something unusable, or
-            a secret that is not to be had.
+            a secret that is not to be had; a snapshot is named of mirrors that have none.
         HostError: nothing names a source.
     """
     suite, root = resolved.distro.suite, resolved.project.root
@@ -88,14 +90,19 @@ def find_sources(
 
     urls = [repository(each, each.data.url) for each in kickstart.all("url")]
     repos = [repository(each, each.data.baseurl) for each in kickstart.all("repo")]
-    mirrors = resolved.project.settings.mirrors.get(resolved.distro.id)
+    mirrors = _mirrors(resolved)
+    if urls and resolved.snapshot:
+        raise InputError(
+            "url says where packages come from: the snapshot would have no effect",
+            where=urls[0].where,
+            fix='put the moment into the URL, and say in the recipe: snapshot = ""',
+        )
     if urls:
         return _sources([*urls, *repos], (), "the kickstart's url and repo")
     if mirrors:
         where = Location(file="imagebuilder.toml", key=f"mirrors.{resolved.distro.id}")
-        return _sources(
-            [*(read(each, suite, root, where) for each in mirrors), *repos], (), where.file
-        )
+        named = (_of_moment(read(each, suite, root, where), resolved.snapshot) for each in mirrors)
+        return _sources([*named, *repos], (), where.file)
     host = _host_sources(suite, apt, _state_of(apt))
     if not host.lines:
         raise HostError(
@@ -105,6 +112,36 @@ def find_sources(
             f'{resolved.distro.id} = ["deb URL {suite} main"]',
         )
     return _sources(repos, host.lines, host.origin) if repos else _of_host(host)
+
+
+def _mirrors(resolved: ResolvedRecipe) -> list[str]:
+    """Return the project's lines for a distribution, of the moment that the recipe names.
+
+    Raises:
+        InputError: it names one, and no line has a place for it.
+    """
+    lines = resolved.project.settings.mirrors.get(resolved.distro.id, [])
+    if not resolved.snapshot:
+        return [each for each in lines if _MOMENT not in each]
+    found = [each.replace(_MOMENT, resolved.snapshot) for each in lines if _MOMENT in each]
+    if not found:
+        where = resolved.place("snapshot")
+        if resolved.recipe.snapshot is None:
+            where = Location(file=PROJECT_FILE, key="snapshot")
+        raise InputError(
+            f"no mirror of {resolved.distro.id} has snapshots",
+            where=where,
+            fix=f"name one in imagebuilder.toml, [mirrors]: {resolved.distro.id} = "
+            f'["deb URL/{_MOMENT} {resolved.distro.suite} main"]',
+        )
+    return found
+
+
+def _of_moment(repository: Repository, snapshot: str) -> Repository:
+    """Return a repository that apt takes though its release has been out of date for long."""
+    if not snapshot or any(name == "check-valid-until" for name, _ in repository.options):
+        return repository
+    return replace(repository, options=(*repository.options, ("check-valid-until", "no")))
 
 
 @lru_cache(maxsize=16)

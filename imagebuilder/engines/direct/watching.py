@@ -8,6 +8,8 @@ from imagebuilder.engines.direct.host_apt import APT
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.image import sha256_of
 
+_ALWAYS = 2.0**62  # seconds
+
 
 def watched(request: Request) -> Watched | None:
     """Return it, or None if it is out of sight: see :class:`~imagebuilder.engines.WatchedEngine`.
@@ -17,10 +19,10 @@ def watched(request: Request) -> Watched | None:
     resolved = request.resolved
     sources = find_sources(resolved, request.kickstart, request.vault)
     arch = resolved.distro.package_arch(resolved.recipe.arch)
+    # With a lock file the index was asked only if packages must be installed.
     used = index.used(request.cache_dir, sources, arch)
-    if used is None:
+    if used is None and not request.lock:
         return None
-    file, state = used
     project = resolved.project.root
     copied = [f"{project}/{entry.source}" for entry in resolved.recipe.files]
     named = [
@@ -32,7 +34,7 @@ def watched(request: Request) -> Watched | None:
         paths=tuple(
             dict.fromkeys([f"{APT}/sources.list", f"{APT}/sources.list.d", *copied, *named])
         ),
-        texts=((str(file), sha256_of(file)),),
-        since=state.checked,
-        until=state.checked + resolved.project.settings.mirrors_age,
+        texts=((str(used[0]), sha256_of(used[0])),) if used else (),
+        since=used[1].checked if used else 0.0,
+        until=used[1].checked + resolved.project.settings.mirrors_age if used else _ALWAYS,
     )
