@@ -88,6 +88,7 @@ class AptRepository:
     root: Path
     signer: Signer
     suites: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
+    published: int = 0  # how many times
 
     def put(self, name: str, version: str, fields: str = "", suite: str = "bookworm") -> None:
         self.suites.setdefault(suite, []).append((name, version, fields))
@@ -98,6 +99,7 @@ class AptRepository:
         rows.remove(row)
 
     def publish(self, head: str = "Date: Thu, 01 Jan 2026 00:00:00 UTC\n") -> None:
+        self.published += 1
         for suite, rows in self.suites.items():
             stanzas = "\n".join(self._stanza(*row) for row in rows)
             folder = self.root / "dists" / suite
