@@ -38,9 +38,7 @@ def check_there(index: Index, lock: LockFile, kickstart: Kickstart, reporter: Re
             there = files(index, lock.asked, kickstart, reporter, file)
     except StepError as error:
         problems = _gone(index, lock, reporter)
-        if not problems:
-            raise
-        raise joined(problems) from error
+        raise joined(problems or [_broken(lock, error)]) from error
     wanted_files = {each.name: (each.arch, each.sha256) for each in lock.packages}
     if {each.name: (each.arch, each.sha256) for each in there.values()} != wanted_files:
         problems = _gone(index, lock, reporter)
@@ -89,6 +87,18 @@ def _differs(lock: LockFile, there: Mapping[str, LockedPackage]) -> StepError:
         where=_where(lock),
         fix="ask who made them why; take them over: "
         f"imagebuilder lock {lock.recipe} --update {' '.join(other[:_NAMED])}",
+    )
+
+
+def _broken(lock: LockFile, error: StepError) -> StepError:
+    """Return the error for versions that are all there, and cannot be installed together."""
+    return StepError(
+        "the locked packages cannot be installed together",
+        where=_where(lock),
+        excerpt=error.excerpt,
+        log=error.log,
+        fix="it was not made so: take it from version control again, or make it anew: "
+        f"imagebuilder lock {lock.recipe} --update",
     )
 
 

@@ -201,6 +201,20 @@ def test_another_file_of_the_same_version_is_refused(site: Site) -> None:
     assert (change.name, change.why) == ("site-lib", "another file of the same version")
 
 
+def test_a_lock_file_that_was_written_to_is_refused(site: Site) -> None:
+    site.mirror.put("site-app", "2.0", "Depends: site-lib (= 1:2)\n")
+    site.mirror.put("site-lib", "1:2")
+    site.mirror.publish()
+    path = site.lock().path
+    path.write_text(
+        path.read_text().replace('"site-lib", "version": "1:2"', '"site-lib", "version": "1:1.0-1"')
+    )
+    with pytest.raises(StepError, match="locked packages cannot be installed together") as caught:
+        site.plan()
+    assert "site-lib" in caught.value.excerpt
+    assert str(caught.value.where) == "recipes/r.lock.json"
+
+
 def test_a_lock_file_that_does_not_fit_is_refused(site: Site) -> None:
     site.lock()
     more = KICKSTART.replace("site-app", "site-app\nsite-lib")
