@@ -10,8 +10,8 @@ from imagebuilder import command
 from imagebuilder.debversion import DebianVersion
 from imagebuilder.engines.direct.index import Index, environment
 from imagebuilder.engines.direct.locked import files, preferences, told
-from imagebuilder.engines.direct.simulate import LINES
-from imagebuilder.errors import Location, StepError, joined, listed
+from imagebuilder.engines.direct.simulate import LINES, simulate
+from imagebuilder.errors import InputError, Location, StepError, joined, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.lockfile import Change, LockedPackage, LockFile, place_of
 from imagebuilder.progress import Reporter
@@ -38,7 +38,7 @@ def check_there(index: Index, lock: LockFile, kickstart: Kickstart, reporter: Re
             there = files(index, lock.asked, kickstart, reporter, file)
     except StepError as error:
         problems = _gone(index, lock, reporter)
-        raise joined(problems or [_broken(lock, error)]) from error
+        raise joined(problems or [_broken(index, lock, kickstart, reporter)]) from error
     wanted_files = {each.name: (each.arch, each.sha256) for each in lock.packages}
     if {each.name: (each.arch, each.sha256) for each in there.values()} != wanted_files:
         problems = _gone(index, lock, reporter)
@@ -90,13 +90,18 @@ def _differs(lock: LockFile, there: Mapping[str, LockedPackage]) -> StepError:
     )
 
 
-def _broken(lock: LockFile, error: StepError) -> StepError:
+def _broken(index: Index, lock: LockFile, kickstart: Kickstart, reporter: Reporter) -> StepError:
     """Return the error for versions that are all there, and cannot be installed together."""
+    reason = ""
+    try:
+        with told(preferences(lock.packages, alone=True)) as file:
+            simulate(index, lock.asked, kickstart, reporter, preferences=file)
+    except InputError as error:  # which has apt's reason: it is not said with the files
+        reason = error.excerpt
     return StepError(
         "the locked packages cannot be installed together",
         where=_where(lock),
-        excerpt=error.excerpt,
-        log=error.log,
+        excerpt=reason,
         fix="it was not made so: take it from version control again, or make it anew: "
         f"imagebuilder lock {lock.recipe} --update",
     )
