@@ -110,11 +110,17 @@ class Section:
         return self.lines[self.span[0] : self.span[1]]
 
     def value(self, *names: str) -> str:
-        """Return the value of the last of these options in the header, or ""."""
+        """Return the value of the last of these options in the header, or "".
+
+        They may be cut short there: ``options`` has each word's option in full.
+        """
         found = ""
+        given = iter(self.options)
         for n, word in enumerate(self.words):
-            option, equals, value = word.partition("=")
-            if option in names:
+            if not word.startswith("--"):
+                continue
+            _, equals, value = word.partition("=")
+            if next(given, "") in names:
                 found = value if equals else "".join(self.words[n + 1 : n + 2])
         return found
 

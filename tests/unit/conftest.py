@@ -40,13 +40,13 @@ def make_project(tmp_path: Path) -> MakeProject:
 
 
 @pytest.fixture
-def kickstart_of() -> Callable[[str], Kickstart]:
+def kickstart_of() -> Callable[..., Kickstart]:
     """Parses a text as if it stood in the fragment ``kickstarts/f.ks``."""
 
-    def make(text: str) -> Kickstart:
+    def make(text: str, version: str = "RHEL9") -> Kickstart:
         lines = textwrap.dedent(text).removeprefix("\n").splitlines()
         where = (Location(file="kickstarts/f.ks", line=n) for n in range(1, len(lines) + 1))
-        return parse(tuple(map(Line, lines, where)), "RHEL9")
+        return parse(tuple(map(Line, lines, where)), version)
 
     return make
 

@@ -65,6 +65,7 @@ HONOURED: dict[str, Row] = {
                     "--nombr",
                     "--sdboot",
                     "--timeout",
+                    "--upgrade",
                 ),
                 _NO_LOADER,
             ),

@@ -17,8 +17,8 @@ _OUTSIDE = {
 }
 _WEAK = honoured("what packages recommend does not come along; holds for all sections")
 _LANGUAGES = honoured(
-    "translations of these languages alone, `de:fr` or `de,fr`; `none` for none: dpkg's "
-    "path-exclude for `/usr/share/locale` and manuals"
+    "translations of these languages alone, `de:fr` or `de,fr`; `none` or nothing for none: "
+    "dpkg's path-exclude for `/usr/share/locale` and manuals"
 )
 _DOCS = honoured(
     "no documentation but licences: dpkg's path-exclude for `/usr/share/doc`, `man`, `info`"
@@ -38,6 +38,10 @@ SECTIONS: dict[str, Row] = {
             "--retries": honoured("how often apt tries to fetch a package"),
             "--timeout": honoured("seconds that apt waits for a mirror"),
             "--nocore": idle("`@core` is in an image only if a line names it"),
+            "--ignorebroken": refused(
+                "apt installs all that is asked for, or nothing",
+                "take it out; of names that nobody knows say --ignoremissing",
+            ),
             "--multilib": refused(
                 "an image has packages of one architecture",
                 "take it out; one package of another: dpkg --add-architecture in a %post section",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imagebuilder.engines.direct.values import languages
+from imagebuilder.engines.direct.values import INST_LANGS, languages
 from imagebuilder.kickstart import Kickstart
 
 _DOCS = (
@@ -30,13 +30,12 @@ def dpkg_options(kickstart: Kickstart) -> tuple[str, ...]:
 
 
 def _languages(kickstart: Kickstart) -> Iterator[str]:
-    named = [
-        value
+    given = [
+        each.value(*INST_LANGS)
         for each in kickstart.sections
-        if each.name == "%packages"
-        for value in (each.value("--inst-langs", "--instLangs"),)
-        if value
+        if each.name == "%packages" and not set(INST_LANGS).isdisjoint(each.options)
     ]
+    named = [each for each in given if each != "all"]
     if not named:
         return
     yield from _TRANSLATIONS

@@ -12,6 +12,8 @@ from imagebuilder.errors import InputError, joined
 from imagebuilder.kickstart import Command, Kickstart, Section
 from imagebuilder.secrets import names_in
 
+INST_LANGS = ("--inst-langs", "--instLangs")  # the one option, by both of its names
+
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?")  # useradd(8), "CAVEATS"
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.+-]*")
 _LOCALE = re.compile(r"[A-Za-z_]+(\.[A-Za-z0-9-]+)?(@[A-Za-z0-9]+)?")
@@ -179,7 +181,7 @@ def _twice(kickstart: Kickstart) -> list[InputError]:
 
 
 def _languages(section: Section) -> list[InputError]:
-    text = section.value("--inst-langs", "--instLangs")
+    text = section.value(*INST_LANGS)
     return [
         InputError(
             f"%packages: {each!r} is no language", where=section.where, fix="write de:fr, or none"

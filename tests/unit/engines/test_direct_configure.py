@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import written
+from fakes import Guest, written
 
 from imagebuilder import sandbox
-from imagebuilder.command import Result
 from imagebuilder.engines.direct.configure import configure
 from imagebuilder.engines.direct.scripts import Runner
 from imagebuilder.engines.direct.tree import Tree
@@ -19,45 +18,9 @@ from imagebuilder.progress import Event, Reporter
 Parsed = Callable[[str], Kickstart]
 
 
-class Guest(Tree):
-    """A tree in which programs are noted, not run."""
-
-    def calls(self) -> list[str]:
-        path = self.log.with_name("calls")
-        return path.read_text().splitlines() if path.exists() else []
-
-    def run(self, argv: Any, *, stdin: str | None = None, **_: Any) -> Any:
-        said = ""
-        if argv[0] == "perl":  # stands for crypt(3)
-            setting, password = (stdin or "").splitlines()
-            stdin, said = setting, f"{setting}$hash-of-{password}\n"
-        with self.log.with_name("calls").open("a") as file:
-            file.write(" ".join(argv) + (f" < {stdin.strip()}" if stdin else "") + "\n")
-        return Result(argv=tuple(argv), returncode=0, stdout=said, stderr="", seconds=0.0)
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Guest:
-    root = tmp_path / "root"
-    written(
-        root,
-        {
-            "etc/passwd": "root:x:0:0::/root:/bin/bash\nop:x:1000:1001::/home/op:/bin/sh\n",
-            "etc/group": "root:x:0:\nsudo:x:27:\n",
-            "etc/services": "ssh\t\t22/tcp\t\t\t# SSH\nntp\t123/udp\nssh2 23/tcp\n",
-            "usr/lib/systemd/system/systemd-networkd.service": "",
-            "usr/lib/systemd/system/ssh.service": "",
-            "usr/lib/systemd/system/getty@.service": "",
-            "bin/bash": "",
-            "usr/lib/systemd/system/chrony.service": "",
-            "etc/chrony/chrony.conf": "pool 2.debian.pool.ntp.org iburst\nsourcedir /x\n",
-            "usr/sbin/locale-gen": "",
-            "usr/share/i18n/SUPPORTED": "de_DE.UTF-8 UTF-8\nde_DE ISO-8859-1\n",
-            "usr/share/zoneinfo/Europe/Berlin": "",
-            "usr/share/zoneinfo/UTC": "",
-        },
-    )
-    return Guest(root=root, log=tmp_path / "log", epoch=0)
+    return Guest.make(tmp_path)
 
 
 @pytest.fixture

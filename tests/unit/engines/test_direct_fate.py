@@ -16,7 +16,8 @@ from imagebuilder.kickstart import Kickstart
 
 Parsed = Callable[[str], Kickstart]
 
-VERSIONS = sorted({each.kickstart_version for each in distro.of_family("debian")})
+# Those of all distributions: a fragment of another one can be tried with this engine, too.
+VERSIONS = sorted({distro.find(each).kickstart_version for each in distro.names()})
 HANDLERS = {version: makeVersion(version) for version in VERSIONS}
 
 
@@ -48,25 +49,22 @@ def has_reason(found: Fate) -> bool:
 
 
 def test_there_are_versions_to_walk() -> None:
-    assert VERSIONS == ["RHEL10", "RHEL9"]
+    assert {"RHEL10", "RHEL9"} < set(VERSIONS)
     assert len(of_commands()) > 100
     assert len(of_sections()) > 10
 
 
-@pytest.mark.parametrize(
-    ("version", "name", "options"),
-    [*of_commands(), *(each for each in of_sections() if each[1] != "%addon")],
-)
-def test_each_command_and_option_and_section_has_a_fate_with_a_reason(
-    version: str, name: str, options: set[str]
-) -> None:
-    row = (SECTIONS if name.startswith("%") else COMMANDS)[name]
-    assert has_reason(row.fate)
-    if row.fate.kind != "honoured":
-        assert not row.options  # they share the command's fate
-        return
-    for option in options:
-        assert has_reason(row.options[option]), option
+def test_each_command_and_option_and_section_has_a_fate_with_a_reason() -> None:
+    for version, name, options in (*of_commands(), *of_sections()):
+        if name == "%addon":
+            continue
+        row = (SECTIONS if name.startswith("%") else COMMANDS)[name]
+        assert has_reason(row.fate), (version, name)
+        if row.fate.kind != "honoured":
+            assert not row.options  # they share the command's fate
+            continue
+        for option in options:
+            assert has_reason(row.options[option]), (version, name, option)
 
 
 def test_the_tables_name_nothing_that_there_is_not() -> None:

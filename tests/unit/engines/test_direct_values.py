@@ -169,3 +169,16 @@ def test_options_of_packages(kickstart_of: Parsed) -> None:
     none = package_options.dpkg_options(kickstart_of("%packages --inst-langs=none\n%end\n"))
     assert not any("locale/n" in each for each in none)
     assert package_options.dpkg_options(kickstart_of("%packages\n%end\n")) == ()
+
+
+def test_options_of_a_section_may_be_cut_short(kickstart_of: Parsed) -> None:
+    def made(header: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        kickstart = kickstart_of(f"%packages {header}\n%end\n")
+        values.check(kickstart)
+        return package_options.apt_options(kickstart), package_options.dpkg_options(kickstart)
+
+    assert made("--inst-l=de --retr 5 --timeo=9") == made("--inst-langs=de --retries=5 --timeout=9")
+    assert made("--inst-langs=") == made("--inst-langs=none") != made("")
+    assert made("--inst-langs=all") == made("")
+    text = "-----BEGIN CERTIFICATE-----\n%end\n"
+    values.check(kickstart_of(f"%certificate --file=a.pem --di /etc/pki\n{text}"))
