@@ -78,6 +78,12 @@ class LivemediaOptions(BaseModel):
         description="whether the root is packed again as a plain squashfs, as [image] says: "
         "smaller, and its overlay is not bounded by the nested ext4",
     )
+    image_only: bool = Field(
+        default=True,
+        description="whether livemedia-creator ends with the disk image, of which imagebuilder "
+        "makes initrd and squashfs at the same time: quicker, and another initrd needs no "
+        "Anaconda (no-virt, flat)",
+    )
     kernel: str = Field(
         default="", description="the release of the kernel to boot; unset: the newest"
     )
@@ -110,6 +116,11 @@ class LivemediaOptions(BaseModel):
     extra_args: tuple[ExtraArgument, ...] = Field(
         default=(), description="further options of livemedia-creator, in full"
     )
+
+    def seconds(self, phase: Phase, default: float) -> float:
+        """Return how many seconds a phase may take."""
+        minutes = self.phase_timeouts.get(phase)
+        return default if minutes is None else 60 * minutes
 
     @model_validator(mode="after")
     def _virt_has_an_iso(self) -> Self:

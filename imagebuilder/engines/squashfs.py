@@ -27,7 +27,15 @@ def arguments(options: ImageOptions) -> list[str]:
 
 
 def make(
-    root: Path, into: Path, options: ImageOptions, epoch: int, log: Path, reporter: Reporter
+    root: Path,
+    into: Path,
+    options: ImageOptions,
+    epoch: int,
+    log: Path,
+    reporter: Reporter,
+    *,
+    step: str = STEP,
+    timeout: float = TIMEOUT,
 ) -> None:
     """Pack a tree.
 
@@ -38,6 +46,8 @@ def make(
         epoch: the file system's own time stamp, in seconds since the epoch.
         log: gets what mksquashfs says.
         reporter: told how far it is.
+        step: the step that it is told under.
+        timeout: seconds that it may take.
 
     Raises:
         StepError: mksquashfs failed.
@@ -46,7 +56,7 @@ def make(
     def look(line: str) -> None:
         found = _PERCENT.search(line)
         if found:
-            reporter.progress(STEP, int(found[1]), 100, "%")
+            reporter.progress(step, int(found[1]), 100, "%")
 
     command.run(
         [
@@ -65,7 +75,7 @@ def make(
             "-e",
             "dev/*",
         ],
-        timeout=TIMEOUT,
+        timeout=timeout,
         cancel=reporter.cancel,
         on_line=look,
         log=log,

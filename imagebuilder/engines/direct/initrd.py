@@ -84,21 +84,7 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str,
     argv = arguments(tree, release)
     reporter.cancel.check()
     result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000, may_mknod=False, check=False)
-    # dracut ends with success or not when it leaves out a module: what it says is what counts.
-    said = result.stdout + result.stderr
-    for name in ("livenet", "dmsquash-live"):
-        if f"Including module: {name} ***" not in said:
-            lines = [line for line in said.splitlines() if f"'{name}'" in line]
-            if result.returncode and not lines:
-                break  # it failed for another reason
-            raise StepError(
-                f"the initrd would not find its root: dracut left out its module {name}",
-                excerpt="\n".join(lines[-10:]),
-                log=tree.log,
-                fix="see in the log which program the module misses, and add its package",
-            )
-    if result.returncode:
-        raise command.failure(result, what="dracut", log=tree.log)
+    check_said(result, tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into)
     # dracut wrote it with these very programs of the image.
     listed = tree.run(
@@ -109,6 +95,29 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str,
     )
     tree.remove(_OUTPUT)
     return tuple(listed.stdout.splitlines())
+
+
+def check_said(result: command.Result, log: Path) -> None:
+    """Raise unless dracut made an initrd that finds a live root.
+
+    Raises:
+        StepError: it failed, or left out what a live root needs.
+    """
+    # dracut ends with success or not when it leaves out a module: what it says is what counts.
+    said = result.stdout + result.stderr
+    for name in ("livenet", "dmsquash-live"):
+        if f"Including module: {name} ***" not in said:
+            lines = [line for line in said.splitlines() if f"'{name}'" in line]
+            if result.returncode and not lines:
+                break  # it failed for another reason
+            raise StepError(
+                f"the initrd would not find its root: dracut left out its module {name}",
+                excerpt="\n".join(lines[-10:]),
+                log=log,
+                fix="see in the log which program the module misses, and add its package",
+            )
+    if result.returncode:
+        raise command.failure(result, what="dracut", log=log)
 
 
 def copy_kernel(tree: Tree, release: str, into: Path) -> None:

@@ -67,7 +67,7 @@ def of_configure(request: Request, sources: Sources) -> tuple[Input, ...]:
         ENGINE,
         *_of_commands(request),
         *_of_sections(request),
-        *_of_files(request),
+        *of_files(request),
         *_of_apt(sources),
     )
 
@@ -100,7 +100,8 @@ def _of_sections(request: Request) -> Iterator[Input]:
             yield Input.of("%certificate", text, f"%certificate of {section.where}")
 
 
-def _of_files(request: Request) -> Iterator[Input]:
+def of_files(request: Request) -> Iterator[Input]:
+    """Give what the files that a recipe copies come to."""
     for entry, where, copies in files.find(request.resolved):
         text = "\n".join(each.identity() for each in copies)
         label = f"{entry.source} of {where} for {entry.path}"

@@ -34,6 +34,7 @@ _DRACUT_DEBIAN = (
     "--no-hostonly",
     "--no-early-microcode",
 )
+OUR_DRACUT = (_DRACUT, _DRACUT_DEBIAN)
 _PRODUCTS = {
     "almalinux": "AlmaLinux",
     "centos": "CentOS Stream",
@@ -47,8 +48,8 @@ _OURS = frozenset(
     {
         "compression",
         "dracut-arg",
-        "fs-image",
         "disk-image",
+        "fs-image",
         "help",
         "image-name",
         "image-only",
@@ -151,9 +152,29 @@ def _own(request: Request, program: Program) -> Iterator[str]:
     yield f"--timeout={math.ceil(options.phase_timeouts.get('install', options.timeout))}"
     if program.templates:
         yield f"--lorax-templates={program.templates}"
+    if is_image_only(request, program):
+        yield "--image-only"
+        return
     yield from _compression(request, program)
-    ours = _DRACUT_DEBIAN if resolved.distro.family == "debian" else _DRACUT
-    yield from (f"--dracut-arg={each}" for each in options.dracut_args or ours)
+    yield from (f"--dracut-arg={each}" for each in dracut_arguments(request))
+
+
+def is_image_only(request: Request, program: Program) -> bool:
+    """Return whether it ends with the disk image, of which we make the rest.
+
+    So the nested squashfs, which is unpacked at once, is not made at all, nor an initrd for each
+    kernel.  With virt the disk image has partitions: there it makes the whole.
+    """
+    options = request.resolved.recipe.livemedia
+    wanted = options.image_only and options.flat and options.mode == "no-virt"
+    return wanted and "image-only" in program.options
+
+
+def dracut_arguments(request: Request) -> tuple[str, ...]:
+    """Return dracut's arguments, each as one text."""
+    is_debian = request.resolved.distro.family == "debian"
+    ours = _DRACUT_DEBIAN if is_debian else _DRACUT
+    return request.resolved.recipe.livemedia.dracut_args or ours
 
 
 def _compression(request: Request, program: Program) -> Iterator[str]:

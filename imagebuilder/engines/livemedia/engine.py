@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from imagebuilder import cache, command, sandbox, tools
 from imagebuilder.engines import squashfs
-from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec
-from imagebuilder.engines.livemedia import mend, preflight, program, refusals, repack, watch
-from imagebuilder.engines.livemedia.arguments import Places, arguments, chosen
+from imagebuilder.engines.base import Made, Request, Step, StepSpec
+from imagebuilder.engines.direct import files
+from imagebuilder.engines.livemedia import keeping, mend, preflight, program, refusals, steps, watch
+from imagebuilder.engines.livemedia.arguments import (
+    Places,
+    arguments,
+    dracut_arguments,
+    is_image_only,
+)
 from imagebuilder.engines.livemedia.job import Job, Kept, Outcome
 from imagebuilder.errors import ImageBuilderError, InputError, StepError, joined
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.progress import Event
 
-_ENGINE = Input.of("engine", "livemedia 1", "the livemedia engine")  # changed when its results do
-_FACTS = "install.json"
 _GONE = 10.0  # seconds in which the kernel takes what a namespace held
 _SLACK = 900.0  # seconds beside those that the recipe gives livemedia-creator
-_PLACEHOLDERS = Places(
-    kickstart=Path("KS"), results=Path("RESULTS"), tmp=Path("TMP"), logs=Path("LOGS")
-)
 
 
 class LivemediaEngine:
@@ -44,17 +43,28 @@ class LivemediaEngine:
         """Refuse what cannot be made; see :class:`~imagebuilder.engines.base.Engine`."""
         errors: list[ImageBuilderError] = []
         resolved = request.resolved
-        errors += [
-            InputError(
-                f"the livemedia engine does not know {key}",
-                where=resolved.place(key),
-                fix="write the files in a %post section, or use the direct engine",
+        if resolved.recipe.preseed:
+            errors.append(
+                InputError(
+                    "the livemedia engine does not know preseed",
+                    where=resolved.place("preseed"),
+                    fix="take it out: Anaconda asks no debconf",
+                )
             )
-            for key in ("files", "preseed")
-            if getattr(resolved.recipe, key)
-        ]
+        if resolved.recipe.files and not resolved.recipe.livemedia.flat:
+            errors.append(
+                InputError(
+                    "with flat = false the root is taken as it is: files cannot be copied into it",
+                    where=resolved.place("files"),
+                    fix="write them in a %post section, or take out flat = false",
+                )
+            )
         notes: tuple[str, ...] = ()
-        for look in (lambda: refusals.check(request), lambda: mend.mend(request).notes):
+        for look in (
+            lambda: refusals.check(request),
+            lambda: mend.mend(request).notes,
+            lambda: files.find(resolved) and None,
+        ):
             try:
                 notes += look() or ()
             except InputError as error:
@@ -64,67 +74,52 @@ class LivemediaEngine:
         return notes
 
     def steps(self, request: Request) -> tuple[StepSpec, ...]:
-        """Return install and repack with their inputs."""
-        found = program.find(request)
-        image, options = request.resolved.recipe.image, request.resolved.recipe.livemedia
-        how = " ".join(squashfs.arguments(image)) if options.flat else "as it is"
-        return (
-            StepSpec(
-                name=watch.STEP,
-                text=f"install with {found.shown()}",
-                inputs=tuple(_inputs(request, found)),
-            ),
-            StepSpec(
-                name=repack.STEP,
-                after=watch.STEP,
-                text=f"pack the root again with {image.compression}"
-                if options.flat
-                else "take the root as it is",
-                inputs=(
-                    _ENGINE,
-                    Input.of("compression", how),
-                    Input.of("kernel", options.kernel, "the kernel to boot"),
-                ),
-            ),
-        )
+        """Return install, initrd and repack with their inputs.
+
+        There is an initrd to make where livemedia-creator is to leave its disk image alone.
+        """
+        return steps.steps(request)
 
     def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the results of an installation are in the cache."""
-        return step == watch.STEP and _kept(_place(cache_dir, step_id)) is not None
+        return step == watch.STEP and keeping.kept(keeping.place(cache_dir, step_id)) is not None
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its results."""
         step = next(each for each in steps if each.name == watch.STEP)
-        place = _place(request.cache_dir, step.id)
+        place = keeping.place(request.cache_dir, step.id)
         place.parent.mkdir(parents=True, exist_ok=True)
         options = request.resolved.recipe.livemedia
         with FileLock(cache.lock_of(place), timeout=60 * options.timeout + _SLACK):
-            kept = None if again else _kept(place)
+            kept = None if again else keeping.kept(place)
             notes: tuple[str, ...] = ()
             if kept:
-                outcome, version = self._pack(request, place, kept, into), kept.version
+                outcome = self._pack(request, place, kept, into, again=again)
+                version = kept.version
             else:
-                outcome, notes, version = self._install(request, place, step.id, into)
-            cache.touch(place / _FACTS)
+                outcome, notes, version = self._install(request, place, step.id, into, again=again)
+            cache.touch(place / keeping.FACTS)
         return Made(
             kernel_release=outcome.kernel_release,
             tree_size=outcome.tree_size,
             package_count=outcome.package_count,
             tools={program.NAME: version, **tools.versions("mksquashfs")},
             seconds=outcome.seconds,
-            reused=frozenset((watch.STEP,)) if kept else frozenset(),
+            reused=frozenset((*((watch.STEP,) if kept else ()), *outcome.reused)),
             notes=(*notes, *outcome.notes),
         )
 
-    def _pack(self, request: Request, place: Path, kept: Kept, into: Path) -> Outcome:
+    def _pack(
+        self, request: Request, place: Path, kept: Kept, into: Path, *, again: bool
+    ) -> Outcome:
         """Make the image of results that are kept."""
         request.reporter.reused(watch.STEP, f"installed before, with {kept.version}")
         with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
-            job = _job(request, kept, work, into, results=place, tmp=work)
+            job = _job(request, kept, work, into, results=place, tmp=work, again=again)
             return _run_worker(job, request)
 
     def _install(
-        self, request: Request, place: Path, step_id: str, into: Path
+        self, request: Request, place: Path, step_id: str, into: Path, *, again: bool
     ) -> tuple[Outcome, tuple[str, ...], str]:
         """Install and make the image; keep what was installed."""
         mended = mend.mend(request)
@@ -157,8 +152,15 @@ class LivemediaEngine:
                 logs=into / "logs",
             )
             argv = arguments(request, found, places)
-            facts = Kept(id=step_id, version=found.version, epoch=int(time.time()))
-            job = _job(request, facts, work, into, results=places.results, tmp=tmp).model_copy(
+            facts = Kept(
+                id=step_id,
+                version=found.title,
+                epoch=int(time.time()),
+                image_only=is_image_only(request, found),
+            )
+            job = _job(
+                request, facts, work, into, results=places.results, tmp=tmp, again=again
+            ).model_copy(
                 update={
                     "argv": argv,
                     "environment": dict(found.environment),
@@ -172,29 +174,8 @@ class LivemediaEngine:
                 outcome = _run_worker(job, request)
             finally:
                 _see_that_nothing_is_left((work, tmp, results))
-            _keep(places.results, place, facts)
-        return outcome, notes, found.version
-
-
-def _inputs(request: Request, found: program.Program) -> Iterator[Input]:
-    resolved = request.resolved
-    yield _ENGINE
-    yield Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro")
-    yield Input.of("program", found.identity, found.shown())
-    for each in chosen(request, found):
-        name, _, value = each.removeprefix("--").partition("=")
-        if name not in ("timeout", "lorax-templates", "iso"):
-            yield Input.of(f"--{name}", value, f"option --{name}")
-    iso = resolved.recipe.livemedia.iso
-    if iso:
-        facts = resolved.project.root.absolute() / Path(iso).expanduser()
-        stamp = f"{facts.stat().st_size} {facts.stat().st_mtime_ns}" if facts.is_file() else ""
-        yield Input.of("iso", stamp, f"the installer {iso}")
-    for line in mend.mend(request).kickstart.lines:
-        if line.text.strip() and not line.text.lstrip().startswith("#"):
-            yield from Input.of_text(
-                "kickstart", line.text, f"kickstart line {line.where}", request.vault, line.where
-            )
+            keeping.keep(places.results, place, facts)
+        return outcome, notes, found.title
 
 
 def _is_local(kickstart: Kickstart) -> bool:
@@ -203,7 +184,16 @@ def _is_local(kickstart: Kickstart) -> bool:
     return bool(urls) and all(each.startswith("file:") for each in urls)
 
 
-def _job(request: Request, kept: Kept, work: Path, into: Path, *, results: Path, tmp: Path) -> Job:
+def _job(
+    request: Request,
+    kept: Kept,
+    work: Path,
+    into: Path,
+    *,
+    results: Path,
+    tmp: Path,
+    again: bool,
+) -> Job:
     recipe = request.resolved.recipe
     return Job(
         name=request.resolved.name,
@@ -217,32 +207,20 @@ def _job(request: Request, kept: Kept, work: Path, into: Path, *, results: Path,
         tmp=tmp.absolute(),
         work=work.absolute(),
         into=into.absolute(),
+        image_only=kept.image_only,
+        dracut=dracut_arguments(request) if kept.image_only else (),
+        install_id=kept.id,
+        initrds=Path(f"{request.cache_dir.absolute()}/initrds/uid-{os.geteuid()}"),
+        again=again,
+        files=tuple(
+            copy.revealed(request.vault)
+            for _, _, copies in files.find(request.resolved)
+            for copy in copies
+        ),
         options=recipe.livemedia,
         image=recipe.image,
         epoch=kept.epoch,
     )
-
-
-def _place(cache_dir: Path, step_id: str) -> Path:
-    """Return the folder in which results of an installation are kept."""
-    return Path(f"{cache_dir}/installed/uid-{os.geteuid()}/{step_id}")
-
-
-def _kept(place: Path) -> Kept | None:
-    try:
-        return Kept.model_validate_json((place / _FACTS).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _keep(results: Path, place: Path, facts: Kept) -> None:
-    """Give results their place in the cache; they may come from another disk."""
-    fresh = place.with_name(f".{place.name}.new")
-    cache.remove_tree(fresh)
-    cache.remove_tree(place)
-    shutil.move(results, fresh)
-    (fresh / _FACTS).write_text(facts.model_dump_json())
-    fresh.rename(place)
 
 
 def _see_that_nothing_is_left(folders: Sequence[Path]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from imagebuilder.engines.direct.files import Copy
 from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.recipe import ImageOptions
 
@@ -30,6 +31,12 @@ class Job(_Message):
         tmp: its folder for what is in between.
         work: an empty folder for ours.
         into: the folder for the image.
+        image_only: whether the results are a disk image alone.
+        dracut: dracut's arguments for it.
+        install_id: the id of what was installed.
+        initrds: where initrds are kept.
+        again: whether none of these is to be taken.
+        files: what is copied into it.
         options: how it is driven.
         image: the form of the artefacts.
         epoch: the file system's time stamp, in seconds since the epoch.
@@ -46,6 +53,12 @@ class Job(_Message):
     tmp: Path
     work: Path
     into: Path
+    image_only: bool
+    dracut: tuple[str, ...]
+    install_id: str
+    initrds: Path
+    again: bool
+    files: tuple[Copy, ...] = ()
     options: LivemediaOptions
     image: ImageOptions
     epoch: int
@@ -57,6 +70,7 @@ class Kept(_Message):
     id: str
     version: str
     epoch: int
+    image_only: bool
 
 
 class Outcome(_Message):
@@ -66,4 +80,5 @@ class Outcome(_Message):
     tree_size: int
     package_count: int
     notes: tuple[str, ...]
+    reused: tuple[str, ...] = ()
     seconds: dict[str, float]

@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,7 @@ from typing import IO, Any
 from imagebuilder import command, tools
 from imagebuilder.errors import StepError
 
-_MODULES = re.compile(rb"(?:usr/)?lib/modules/([^/\0]+)/")
+_MODULES = re.compile(r"(?:usr/)?lib/modules/([^/]+)/")
 _HEADER = 110  # bytes of a cpio "newc" header (cpio(5))
 _CHUNK = 1 << 20
 
@@ -51,8 +51,8 @@ def read_kernel(path: Path) -> KernelFacts:
     raise StepError(f"{path.name} {what}")
 
 
-def initrd_modules(path: Path, scratch: Path) -> frozenset[str] | None:
-    """Read an initrd to its end; return the kernel releases that it has modules of.
+def initrd_paths(path: Path, scratch: Path) -> frozenset[str] | None:
+    """Read an initrd to its end; return the paths in it.
 
     Args:
         path: the initrd.
@@ -71,21 +71,68 @@ def initrd_modules(path: Path, scratch: Path) -> frozenset[str] | None:
         _skip_early(file)
         magic = file.read(6)
         file.seek(-len(magic), 1)
-        ended = b""
-        tail = b""
         try:
-            for chunk in _unpacked(file, magic, scratch):
-                window = tail + chunk
-                found.update(each.decode(errors="replace") for each in _MODULES.findall(window))
-                tail = window[-512:]
-                ended = (ended + chunk)[-(1 << 16) :]
-        except (EOFError, OSError, lzma.LZMAError, StepError) as error:
+            archive = _Archive(_unpacked(file, magic, scratch))
+            found.update(archive.paths())
+            archive.drain()  # the sum of a compressed stream is at its end
+        except (EOFError, OSError, ValueError, lzma.LZMAError, StepError) as error:
             raise StepError(f"the initrd {path.name} is cut off or damaged: {error}") from error
         except _UnknownError:
             return None
-    if b"TRAILER!!!" not in ended:
-        raise StepError(f"the initrd {path.name} is cut off: its archive has no end")
     return frozenset(found)
+
+
+def modules_of(paths: Iterable[str]) -> frozenset[str]:
+    """Return the kernel releases that an initrd has modules of."""
+    return frozenset(found[1] for each in paths if (found := _MODULES.match(each)))
+
+
+class _Archive:
+    """A cpio archive (newc) that is read as it comes."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def paths(self) -> Iterator[str]:
+        """Give the paths up to the archive's end."""
+        while True:
+            head = self._take(_HEADER)
+            if head[:6] not in (b"070701", b"070702"):
+                raise EOFError("its archive is damaged")
+            name_size, size = int(head[94:102], 16), int(head[54:62], 16)
+            name = self._take(name_size + -(_HEADER + name_size) % 4)[: name_size - 1]
+            if name == b"TRAILER!!!":
+                return
+            yield name.decode(errors="surrogateescape").removeprefix("./")
+            self._skip(size + -size % 4)
+
+    def drain(self) -> None:
+        """Read what comes after it."""
+        for _ in self._chunks:
+            pass
+
+    def _take(self, size: int) -> bytes:
+        parts = [self._rest]
+        have = len(self._rest)
+        while have < size:
+            parts.append(self._next())
+            have += len(parts[-1])
+        whole = b"".join(parts)
+        self._rest = whole[size:]
+        return whole[:size]
+
+    def _skip(self, size: int) -> None:
+        while len(self._rest) < size:
+            size -= len(self._rest)
+            self._rest = self._next()
+        self._rest = self._rest[size:]
+
+    def _next(self) -> bytes:
+        chunk = next(self._chunks, b"")
+        if not chunk:
+            raise EOFError("its archive has no end")
+        return chunk
 
 
 class _UnknownError(Exception):

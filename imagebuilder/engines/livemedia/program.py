@@ -80,10 +80,14 @@ class Program:
             return 40
         return 28 if "title" in self.options else 34
 
+    @property
+    def title(self) -> str:
+        """Its version, for people; of a source tree also the series that it is taken for."""
+        return f"{self.version} (as {self.major})" if self.version == DEVEL else self.version
+
     def shown(self) -> str:
         """Return its name and version, for people."""
-        of = f" (as {self.major})" if self.version == DEVEL else ""
-        return f"{NAME} {self.version}{of}"
+        return f"{NAME} {self.title}"
 
 
 def find(request: Request, *, ask: bool = False) -> Program:

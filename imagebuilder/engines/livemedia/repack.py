@@ -1,57 +1,98 @@
-"""From the nested root that livemedia-creator leaves to the image's rootfs.
+"""From what livemedia-creator leaves to the image's rootfs.
 
-Its squashfs holds ``LiveOS/rootfs.img``, an ext4.  Packed again as a plain squashfs the root is
-smaller, and its overlay is an overlayfs that is bounded by memory alone.  mksquashfs keeps
-extended attributes, and with them SELinux labels and file capabilities.
+Its disk image is an ext4; its squashfs holds one, ``LiveOS/rootfs.img``.  Packed again as a plain
+squashfs the root is smaller, and its overlay is an overlayfs that is bounded by memory alone.
+mksquashfs keeps extended attributes, and with them SELinux labels and file capabilities.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct.tree import Tree
-from imagebuilder.engines.livemedia.job import Job
 from imagebuilder.errors import StepError
-from imagebuilder.progress import Reporter
 
 STEP = "repack"
 _NESTED = "LiveOS/rootfs.img"
 _CHUNK = 4 << 20
+_FSCK = 1800.0  # seconds
 # What each machine of a fleet must have for itself: the first boot makes it.
 _OWN = ("var/lib/systemd/random-seed", "var/lib/systemd/credential.secret")
 _KEYS = "etc/ssh/ssh_host_*"
 _MAKES_KEYS = "/usr/lib/systemd/system/sshd-keygen@.service"  # Debian has nothing like it
+# Anaconda's copies of the kickstart, with passwords and secrets, and its logs.
+_ANACONDA = ("root/anaconda-ks.cfg", "root/original-ks.cfg", "var/log/anaconda/*")
+_POLICY = re.compile(r"^SELINUXTYPE=(\w+)", re.MULTILINE)
 
 
-def open_tree(packed: Path, work: Path, log: Path, epoch: int) -> Tree:
-    """Mount the installed tree so that it can be written without being changed.
+def open_disk(disk: Path, work: Path, log: Path, epoch: int) -> Tree:
+    """Mount a disk image's tree so that it can be written without being changed.
+
+    Raises:
+        StepError: it is damaged, or holds no root.
+    """
+    inner = work / "inner"
+    inner.mkdir()
+    _mount(disk, inner, "ext4", log)
+    return _overlay(inner, work, log, epoch)
+
+
+def open_squashfs(packed: Path, work: Path, log: Path, epoch: int) -> Tree:
+    """Mount a squashfs' tree, nested or not, so that it can be written without being changed.
 
     Raises:
         StepError: the squashfs is damaged, or holds no root.
     """
-    outer, inner, tree = work / "outer", work / "inner", work / "tree"
-    upper, scratch = work / "upper", work / "scratch"
-    for each in (outer, inner, tree, upper, scratch):
-        each.mkdir()
+    outer, inner = work / "outer", work / "inner"
+    outer.mkdir()
     _mount(packed, outer, "squashfs", log)
     nested = outer / _NESTED
-    lower = outer
-    if nested.exists():
-        _read_to_its_end(nested)
-        _mount(nested, inner, "ext4", log)
-        lower = inner
+    if not nested.exists():
+        return _overlay(outer, work, log, epoch)
+    _read_to_its_end(nested)
+    inner.mkdir()
+    _mount(nested, inner, "ext4", log)
+    return _overlay(inner, work, log, epoch)
+
+
+def _overlay(lower: Path, work: Path, log: Path, epoch: int) -> Tree:
     if not (lower / "etc").is_dir() or not (lower / "usr").is_dir():
         raise StepError(
-            "what was installed is no root file system: it has no /etc or no /usr",
+            "nothing was installed: the root file system has no /etc or no /usr",
             log=log,
-            fix="see Anaconda's logs: nothing was installed",
+            fix="see Anaconda's logs for why it ended so early",
         )
+    tree, upper, scratch = work / "tree", work / "upper", work / "scratch"
+    for each in (tree, upper, scratch):
+        each.mkdir()
     shutil.copystat(lower, upper)
     sandbox.mount_overlay(lower, upper, scratch, tree)
     return Tree(root=tree, log=log, epoch=epoch)
+
+
+def check_disk(disk: Path, log: Path) -> None:
+    """Check a disk image's file system, and give back the blocks that it does not use.
+
+    Raises:
+        StepError: it is damaged.
+    """
+    result = command.run(
+        ["fsck.ext4", "-y", "-f", "-E", "discard", str(disk)],
+        timeout=_FSCK,
+        log=log,
+        check=False,
+        what="checking the file system",
+    )
+    if result.returncode & ~1:  # fsck(8): 1 says that errors were mended
+        raise command.failure(
+            result,
+            what="the installed file system is damaged: fsck.ext4",
+            log=log,
+            fix="build again; see Anaconda's logs, and dmesg",
+        )
 
 
 def _mount(image: Path, target: Path, kind: str, log: Path) -> None:
@@ -76,36 +117,30 @@ def _read_to_its_end(path: Path) -> None:
         ) from error
 
 
-def check_modules(tree: Tree, release: str) -> None:
-    """Raise if the tree has no modules for its kernel.
-
-    Raises:
-        StepError: it has none.
-    """
-    if not tree.exists(f"/lib/modules/{release}"):
-        has = ", ".join(path.name for path in tree.glob("lib/modules/*")) or "none"
-        raise StepError(
-            f"the root has no modules for the kernel {release}",
-            excerpt=f"it has those for: {has}",
-            fix="a kernel and its modules are of one package: see what %post does to them",
-        )
-
-
 def seal(tree: Tree) -> None:
     """Take out what belongs to one machine alone; labels of what stays are kept."""
     for name in ("etc/machine-id", "etc/fstab"):
         if tree.exists(f"/{name}") and not tree.path(f"/{name}").is_symlink():
             with tree.path(f"/{name}").open("r+") as file:
                 file.truncate()
-    for pattern in (*_OWN, *([_KEYS] if tree.exists(_MAKES_KEYS) else ())):
+    for pattern in (*_OWN, *_ANACONDA, *([_KEYS] if tree.exists(_MAKES_KEYS) else ())):
         for path in tree.glob(pattern):
-            path.unlink()
+            if not path.is_dir():
+                path.unlink()
 
 
-def pack(tree: Tree, into: Path, job: Job, log: Path, reporter: Reporter) -> None:
-    """Pack a tree as a plain squashfs.
+def label(tree: Tree, paths: list[str]) -> None:
+    """Give files that were copied in the SELinux labels that the image's policy has for them.
 
     Raises:
-        StepError: mksquashfs failed.
+        StepError: setfiles failed.
     """
-    squashfs.make(tree.root, into, job.image, job.epoch, log, reporter)
+    found = _POLICY.search(tree.read("/etc/selinux/config"))
+    contexts = f"/etc/selinux/{found[1] if found else ''}/contexts/files/file_contexts"
+    if not paths or not tree.exists(contexts) or not tree.exists("/usr/sbin/setfiles"):
+        return
+    tree.run(
+        ["/usr/sbin/setfiles", "-F", "-f", "-", contexts],
+        stdin="".join(f"{each}\n" for each in paths),
+        what="labelling what was copied",
+    )

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.engines.livemedia.kernel import initrd_modules, order, read_kernel
+from imagebuilder.engines.livemedia.kernel import initrd_paths, modules_of, order, read_kernel
 from imagebuilder.errors import StepError
 
 SQUASHFS = "live-rootfs.squashfs.img"
@@ -87,13 +87,14 @@ def look(folder: Path, scratch: Path) -> Results:
         if initrd is None:
             continue
         facts = read_kernel(folder / f"vmlinuz-{name}")
+        paths = initrd_paths(initrd, scratch)
         pairs.append(
             Pair(
                 name=name,
                 release=facts.release or name,
                 kernel=folder / f"vmlinuz-{name}",
                 initrd=initrd,
-                modules=initrd_modules(initrd, scratch),
+                modules=None if paths is None else modules_of(paths),
             )
         )
     if not pairs or PXE_CONFIG not in names:

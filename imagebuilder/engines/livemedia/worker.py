@@ -13,18 +13,16 @@ import os
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct.tree import tree_size
-from imagebuilder.engines.livemedia import diagnosis, installed, repack, results
+from imagebuilder.engines.livemedia import diagnosis
+from imagebuilder.engines.livemedia.assemble import Clock, assemble
 from imagebuilder.engines.livemedia.job import Job, Outcome
 from imagebuilder.engines.livemedia.run import Ended, Room, Run
 from imagebuilder.engines.livemedia.watch import STEP, Watch
 from imagebuilder.errors import ImageBuilderError, StepError
-from imagebuilder.image import INITRD, KERNEL, PACKAGES, ROOTFS
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.progress import Cancel, Event, Reporter
@@ -49,18 +47,12 @@ def work(job: Job, reporter: Reporter) -> Outcome:
     """
     logs = job.into / "logs"
     logs.mkdir()
-    seconds: dict[str, float] = {}
+    clock = Clock(reporter)
     if job.argv:
         _separate(job)
-        began = time.monotonic()
-        with reporter.step(STEP, f"livemedia-creator {job.version}"):
-            seconds.update(_install(job, logs, reporter))
-        seconds[STEP] = time.monotonic() - began
-    began = time.monotonic()
-    with reporter.step(repack.STEP, "looking at the results, packing the root"):
-        outcome = _finish(job, logs, reporter, seconds)
-    seconds[repack.STEP] = time.monotonic() - began
-    return outcome.model_copy(update={"seconds": seconds})
+        with clock.step(STEP, f"livemedia-creator {job.version}"):
+            clock.seconds.update(_install(job, logs, reporter))
+    return assemble(job, logs, clock)
 
 
 def _separate(job: Job) -> None:
@@ -152,42 +144,6 @@ def _mask(path: Path) -> None:
     masked = command.redact(text)
     if masked != text:
         path.write_text(masked)
-
-
-def _finish(job: Job, logs: Path, reporter: Reporter, seconds: dict[str, float]) -> Outcome:
-    """From results that are not trusted to the files of an image."""
-    scratch = job.work / "scratch-initrd"
-    scratch.mkdir()
-    (job.results / "rootfs.img").unlink(missing_ok=True)  # it never removes its disk image
-    found = results.look(job.results, scratch)
-    pair = results.choose(found, job.options.kernel)
-    log = logs / "repack.log"
-    tree = repack.open_tree(found.squashfs, job.work, log, job.epoch)
-    repack.check_modules(tree, pair.release)
-    sandbox.mount_system(tree.root)
-    packages = installed.listed(tree)
-    sandbox.unmount_system(tree.root)
-    (job.into / PACKAGES).write_text(packages.model_dump_json(indent=1) + "\n")
-    notes = []
-    if len(found.pairs) > 1:
-        names = ", ".join(each.name for each in found.pairs)
-        notes.append(f"of the kernels {names} the image boots {pair.name}")
-    if job.options.flat:
-        repack.seal(tree)
-        repack.pack(tree, job.into / ROOTFS, job, log, reporter)
-    else:
-        shutil.copyfile(found.squashfs, job.into / ROOTFS)
-    for source, name in ((pair.kernel, KERNEL), (pair.initrd, INITRD)):
-        shutil.copyfile(source, job.into / name)
-    for name in (KERNEL, INITRD, ROOTFS):
-        (job.into / name).chmod(0o644)
-    return Outcome(
-        kernel_release=pair.release,
-        tree_size=tree_size(tree.root),
-        package_count=len(packages.packages),
-        notes=tuple(notes),
-        seconds=seconds,
-    )
 
 
 def main() -> int:

@@ -1,0 +1,167 @@
+"""Kernel and initrd of a disk image: livemedia-creator ended with it, and dracut is run here."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.engines.direct import initrd as direct
+from imagebuilder.engines.direct import initrd_reuse
+from imagebuilder.engines.direct.tree import Tree
+from imagebuilder.engines.livemedia.arguments import OUR_DRACUT
+from imagebuilder.engines.livemedia.job import Job
+from imagebuilder.engines.livemedia.kernel import initrd_paths, modules_of, order, read_kernel
+from imagebuilder.errors import StepError
+from imagebuilder.progress import Reporter
+
+STEP = "initrd"
+_TIMEOUT = 3600.0  # seconds
+_OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
+_NAME = "vmlinuz-"
+_RESCUE = "0-rescue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """A kernel of a tree.
+
+    Attributes:
+        name: what its file is called after.
+        release: the name of its modules' folder.
+        path: its file.
+    """
+
+    name: str
+    release: str
+    path: Path
+
+
+def kernels(tree: Tree) -> tuple[Kernel, ...]:
+    """Return the kernels of a tree that have modules, the newest first.
+
+    Raises:
+        StepError: there is none, or one is cut off.
+    """
+    files = {
+        each.name.removeprefix(_NAME): each
+        for each in tree.glob(f"boot/{_NAME}*")
+        if not each.name.startswith(f"{_NAME}{_RESCUE}") and not each.is_symlink()
+    }
+    for modules in tree.glob("usr/lib/modules/*"):  # where kernel-install(8) finds them
+        kernel = modules / "vmlinuz"
+        if kernel.is_file() and not kernel.is_symlink():
+            files.setdefault(modules.name, kernel)
+    if not files:
+        raise StepError(
+            "there is no kernel in what was installed",
+            fix="see that %packages brings kernel, and that no %post removes /boot",
+        )
+    found = []
+    for name in sorted(files, key=order, reverse=True):
+        # What the kernel itself says, where it can be read, is what modprobe will look for.
+        said = read_kernel(files[name]).release
+        release = next((r for r in (said, name) if r and tree.exists(f"/lib/modules/{r}")), "")
+        if release:
+            found.append(Kernel(name=name, release=release, path=files[name]))
+    if not found:
+        has = ", ".join(each.name for each in tree.glob("lib/modules/*")) or "none"
+        raise StepError(
+            f"the root has no modules for its kernel {max(files, key=order)}",
+            excerpt=f"it has those for: {has}",
+            fix="a kernel and its modules are of one package: see what %post does to them",
+        )
+    return tuple(found)
+
+
+def choose(found: tuple[Kernel, ...], wanted: str) -> Kernel:
+    """Return the kernel to boot: the one that a recipe names, or the newest.
+
+    Raises:
+        StepError: there is none of that name.
+    """
+    fit = [each for each in found if not wanted or wanted in (each.name, each.release)]
+    if not fit:
+        raise StepError(
+            f"the image has no kernel {wanted}",
+            excerpt="it has: " + ", ".join(each.name for each in found),
+            fix="name one of these in [livemedia] kernel, or leave it out for the newest",
+        )
+    return fit[0]
+
+
+def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -> bool:
+    """Make the initrd, or take one that dracut would make again.
+
+    Args:
+        tree: the image; proc, dev, run and the like are mounted in it.
+        kernel: the kernel that it is for.
+        job: what is made.
+        into: the file to make.
+        reporter: told if it is taken.
+
+    Returns:
+        whether it was taken.
+
+    Raises:
+        StepError: dracut failed, or left out what a live root needs.
+    """
+    argv = arguments(tree, kernel.release, job.dracut)
+    store = job.initrds / initrd_reuse.family([job.install_id, *argv])
+    changed = initrd_reuse.changes(job.work / "upper", job.work / "inner")
+    found = None if job.again else initrd_reuse.find(store, changed, tree.root)
+    if found:
+        try:
+            shutil.copyfile(found, into)
+        except FileNotFoundError:  # another process may have pruned it
+            pass
+        else:
+            reporter.reused(STEP, "nothing that dracut reads has changed")
+            return True
+    reporter.cancel.check()
+    result = tree.run(
+        argv, what="dracut", timeout=job.options.seconds("initrd", _TIMEOUT), keep=2000, check=False
+    )
+    direct.check_said(result, tree.log)
+    shutil.copyfile(tree.path(_OUTPUT), into)
+    tree.remove(_OUTPUT)
+    paths = initrd_paths(into, job.work / "scratch-initrd")
+    releases = modules_of(paths or ())
+    if releases and kernel.release not in releases:
+        raise StepError(
+            f"the initrd does not belong to its kernel: it has modules of "
+            f"{', '.join(sorted(releases))}, and the kernel is {kernel.release}",
+            log=tree.log,
+            fix="see in the log how dracut was called",
+        )
+    if paths is not None:
+        initrd_reuse.keep(store, into, changed, paths)
+    return False
+
+
+def arguments(tree: Tree, release: str, asked: tuple[str, ...]) -> list[str]:
+    """Return the command line of dracut.
+
+    Args:
+        tree: the image; of our own arguments modules that it lacks are left out.
+        release: the kernel's.
+        asked: arguments, each as one text: an option, a space, its value.
+    """
+    modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
+    words: list[str] = []
+    for each in asked:
+        option, space, value = each.partition(" ")
+        if option == "--add" and asked in OUR_DRACUT:
+            value = " ".join(name for name in value.split() if name in modules)
+        words += [option, *([value] if space else [])]
+    return [
+        "dracut",
+        "--force",
+        "--nomdadmconf",
+        "--nolvmconf",
+        *words,
+        "--tmpdir",
+        "/run",
+        _OUTPUT,
+        release,
+    ]
