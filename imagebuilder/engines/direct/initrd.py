@@ -84,25 +84,6 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str,
     argv = arguments(tree, release)
     reporter.cancel.check()
     result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000, may_mknod=False, check=False)
-    check_said(result, tree.log)
-    shutil.copyfile(tree.path(_OUTPUT), into)
-    # dracut wrote it with these very programs of the image.
-    listed = tree.run(
-        ["sh", "-c", f"zstd -dcq {_OUTPUT} | cpio --quiet -t"],
-        what="listing the initrd",
-        keep=1 << 16,
-        logged=False,
-    )
-    tree.remove(_OUTPUT)
-    return tuple(listed.stdout.splitlines())
-
-
-def check_said(result: command.Result, log: Path) -> None:
-    """Raise unless dracut made an initrd that finds a live root.
-
-    Raises:
-        StepError: it failed, or left out what a live root needs.
-    """
     # dracut ends with success or not when it leaves out a module: what it says is what counts.
     said = result.stdout + result.stderr
     for name in ("livenet", "dmsquash-live"):
@@ -113,11 +94,21 @@ def check_said(result: command.Result, log: Path) -> None:
             raise StepError(
                 f"the initrd would not find its root: dracut left out its module {name}",
                 excerpt="\n".join(lines[-10:]),
-                log=log,
+                log=tree.log,
                 fix="see in the log which program the module misses, and add its package",
             )
     if result.returncode:
-        raise command.failure(result, what="dracut", log=log)
+        raise command.failure(result, what="dracut", log=tree.log)
+    shutil.copyfile(tree.path(_OUTPUT), into)
+    # dracut wrote it with these very programs of the image.
+    listed = tree.run(
+        ["sh", "-c", f"zstd -dcq {_OUTPUT} | cpio --quiet -t"],
+        what="listing the initrd",
+        keep=1 << 16,
+        logged=False,
+    )
+    tree.remove(_OUTPUT)
+    return tuple(listed.stdout.splitlines())
 
 
 def copy_kernel(tree: Tree, release: str, into: Path) -> None:

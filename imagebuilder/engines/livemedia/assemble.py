@@ -13,7 +13,7 @@ from imagebuilder import sandbox
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct import files
 from imagebuilder.engines.direct.tree import Tree, tree_size
-from imagebuilder.engines.livemedia import initrd, installed, repack, results
+from imagebuilder.engines.livemedia import diagnosis, initrd, installed, repack, results
 from imagebuilder.engines.livemedia.arguments import RAW_IMAGE
 from imagebuilder.engines.livemedia.job import Job, Outcome
 from imagebuilder.errors import StepError
@@ -61,7 +61,8 @@ def _of_disk(job: Job, logs: Path, clock: Clock) -> Outcome:
         )
     if job.argv:  # one that is kept was looked at before
         repack.check_disk(disk, logs / "repack.log")
-    tree = repack.open_disk(disk, job.work, logs / "repack.log", job.epoch)
+    said = diagnosis.last_of_anaconda(logs)
+    tree = repack.open_disk(disk, job.work, logs / "repack.log", job.epoch, said)
     bare = Tree(root=job.work / "bare", log=tree.log, epoch=job.epoch)
     bare.root.mkdir()
     sandbox.bind(tree.root, bare.root, recursive=False)
@@ -97,7 +98,8 @@ def _of_results(job: Job, logs: Path, clock: Clock) -> Outcome:
     (job.results / RAW_IMAGE).unlink(missing_ok=True)  # it never removes its disk image
     found = results.look(job.results, job.work / "scratch-initrd")
     pair = results.choose(found, job.options.kernel)
-    tree = repack.open_squashfs(found.squashfs, job.work, logs / "repack.log", job.epoch)
+    said = diagnosis.last_of_anaconda(logs)
+    tree = repack.open_squashfs(found.squashfs, job.work, logs / "repack.log", job.epoch, said)
     if not tree.exists(f"/lib/modules/{pair.release}"):
         has = ", ".join(path.name for path in tree.glob("lib/modules/*")) or "none"
         raise StepError(

@@ -245,6 +245,15 @@ def explain(run: Run) -> StepError | HostError:
     )
 
 
+def last_of_anaconda(logs: Path) -> str:
+    """Return the last lines of each of Anaconda's logs.
+
+    Args:
+        logs: the folder with anaconda/.
+    """
+    return _last([(path, _end(path)) for path in sorted((logs / "anaconda").glob("*"))])
+
+
 def _how(run: Run) -> str:
     if run.returncode < 0:
         return f"signal {-run.returncode}"
@@ -256,13 +265,19 @@ def _texts(run: Run) -> Iterator[tuple[Path, list[str]]]:
     paths = [*sorted((run.logs / "anaconda").glob("*")), *sorted(run.logs.glob("virt-install.log"))]
     paths += [run.logs / "livemedia.log", run.logs / "program.log"]
     for path in paths:
-        try:
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - _MOST))
-                yield path, file.read().decode("utf-8", errors="replace").splitlines()
-        except OSError:
-            continue
+        if path.is_file():
+            yield path, _end(path)
     yield Path("standard error"), run.stderr.splitlines()
+
+
+def _end(path: Path) -> list[str]:
+    """Return the lines of a log's end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _MOST))
+            return file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def _first(texts: list[tuple[Path, list[str]]]) -> _Hit | None:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.engines.direct import initrd as direct
+from imagebuilder import command
 from imagebuilder.engines.direct import initrd_reuse
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia.arguments import OUR_DRACUT
@@ -18,6 +18,7 @@ from imagebuilder.progress import Reporter
 STEP = "initrd"
 _TIMEOUT = 3600.0  # seconds
 _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
+_LIVE = ("livenet", "dmsquash-live")  # modules that fetch a root and take it as one
 _NAME = "vmlinuz-"
 _RESCUE = "0-rescue"
 
@@ -122,7 +123,7 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
     result = tree.run(
         argv, what="dracut", timeout=job.options.seconds("initrd", _TIMEOUT), keep=2000, check=False
     )
-    direct.check_said(result, tree.log)
+    _check_said(result, tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into)
     tree.remove(_OUTPUT)
     paths = initrd_paths(into, job.work / "scratch-initrd")
@@ -139,6 +140,30 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
     return False
 
 
+def _check_said(result: command.Result, log: Path) -> None:
+    """Raise unless dracut made an initrd that finds a live root.
+
+    Raises:
+        StepError: it failed, or left out what a live root needs, which it may call a success.
+    """
+    said = result.stdout + result.stderr
+    for name in _LIVE:
+        lines = [line for line in said.splitlines() if f"'{name}'" in line]
+        if lines and f"Including module: {name} ***" not in said:
+            raise _lacking(name, log, "\n".join(lines[-10:]))
+    if result.returncode:
+        raise command.failure(result, what="dracut", log=log)
+
+
+def _lacking(name: str, log: Path, excerpt: str = "") -> StepError:
+    return StepError(
+        f"the initrd would not find its root: dracut lacks its module {name}, or left it out",
+        excerpt=excerpt,
+        log=log,
+        fix="add dracut-live and dracut-network to %packages; see in the log what else it misses",
+    )
+
+
 def arguments(tree: Tree, release: str, asked: tuple[str, ...]) -> list[str]:
     """Return the command line of dracut.
 
@@ -146,13 +171,19 @@ def arguments(tree: Tree, release: str, asked: tuple[str, ...]) -> list[str]:
         tree: the image; of our own arguments modules that it lacks are left out.
         release: the kernel's.
         asked: arguments, each as one text: an option, a space, its value.
+
+    Raises:
+        StepError: the image's dracut has no module that finds a live root.
     """
     modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
     words: list[str] = []
     for each in asked:
         option, space, value = each.partition(" ")
         if option == "--add" and asked in OUR_DRACUT:
-            value = " ".join(name for name in value.split() if name in modules)
+            missing = [name for name in _LIVE if modules and name not in modules]
+            if missing:
+                raise _lacking(missing[0], tree.log)
+            value = " ".join(name for name in value.split() if not modules or name in modules)
         words += [option, *([value] if space else [])]
     return [
         "dracut",

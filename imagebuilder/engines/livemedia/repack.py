@@ -28,8 +28,15 @@ _ANACONDA = ("root/anaconda-ks.cfg", "root/original-ks.cfg", "var/log/anaconda/*
 _POLICY = re.compile(r"^SELINUXTYPE=(\w+)", re.MULTILINE)
 
 
-def open_disk(disk: Path, work: Path, log: Path, epoch: int) -> Tree:
+def open_disk(disk: Path, work: Path, log: Path, epoch: int, said: str = "") -> Tree:
     """Mount a disk image's tree so that it can be written without being changed.
+
+    Args:
+        disk: the image.
+        work: a folder for what is mounted.
+        log: gets what is said.
+        epoch: ``SOURCE_DATE_EPOCH`` for programs of the tree.
+        said: what Anaconda said at last, for the error.
 
     Raises:
         StepError: it is damaged, or holds no root.
@@ -37,11 +44,11 @@ def open_disk(disk: Path, work: Path, log: Path, epoch: int) -> Tree:
     inner = work / "inner"
     inner.mkdir()
     _mount(disk, inner, "ext4", log)
-    return _overlay(inner, work, log, epoch)
+    return _overlay(inner, work, log, epoch, said)
 
 
-def open_squashfs(packed: Path, work: Path, log: Path, epoch: int) -> Tree:
-    """Mount a squashfs' tree, nested or not, so that it can be written without being changed.
+def open_squashfs(packed: Path, work: Path, log: Path, epoch: int, said: str = "") -> Tree:
+    """Mount a squashfs' tree, nested or not, as :func:`open_disk` does.
 
     Raises:
         StepError: the squashfs is damaged, or holds no root.
@@ -51,17 +58,18 @@ def open_squashfs(packed: Path, work: Path, log: Path, epoch: int) -> Tree:
     _mount(packed, outer, "squashfs", log)
     nested = outer / _NESTED
     if not nested.exists():
-        return _overlay(outer, work, log, epoch)
+        return _overlay(outer, work, log, epoch, said)
     _read_to_its_end(nested)
     inner.mkdir()
     _mount(nested, inner, "ext4", log)
-    return _overlay(inner, work, log, epoch)
+    return _overlay(inner, work, log, epoch, said)
 
 
-def _overlay(lower: Path, work: Path, log: Path, epoch: int) -> Tree:
+def _overlay(lower: Path, work: Path, log: Path, epoch: int, said: str = "") -> Tree:
     if not (lower / "etc").is_dir() or not (lower / "usr").is_dir():
         raise StepError(
             "nothing was installed: the root file system has no /etc or no /usr",
+            excerpt=said,
             log=log,
             fix="see Anaconda's logs for why it ended so early",
         )
