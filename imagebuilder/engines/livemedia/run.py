@@ -9,7 +9,7 @@ from typing import Literal
 from imagebuilder.kickstart import Kickstart
 
 Mode = Literal["no-virt", "virt"]
-Ended = Literal["", "timeout", "phase-timeout", "silence", "cancelled"]
+Ended = Literal["", "timeout", "phase-timeout", "silence", "flood"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,17 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from imagebuilder.engines.livemedia.run import Ended
 from imagebuilder.livemedia_options import LivemediaOptions, Phase
 from imagebuilder.progress import Reporter
 
 _LOOK_SECONDS = 1.0
+_OURS = "output.log"
 _BUSY = 0.2  # of a processor: what works so much is alive, whatever it says
+_MOVES = 1 << 20  # bytes a second that are read and written: so is what waits for the disk
+_LARGEST = 256 << 20  # bytes of all logs: more is a program that repeats itself
 _MOST = 1 << 20  # bytes of a log that are read at once: one that floods is passed over
 STEP = "install"
 
@@ -40,18 +44,27 @@ _PACKAGE = re.compile(r"(?:Installing|Installed:?|Configuring) ?(\S+) \((\d+)/(\
 _PERCENT = re.compile(r"(\d{1,3})%")
 
 
-def busy_seconds() -> float:
-    """Return the processor time of all processes of this PID namespace but this one."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        if path.parent.name == str(os.getpid()):
+class Work(NamedTuple):
+    """What processes have done: seconds of processors, and bytes that they read and wrote."""
+
+    seconds: float = 0.0
+    moved: int = 0
+
+
+def work_done() -> Work:
+    """Return what all processes of this PID namespace but this one have done."""
+    ticks = moved = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        if folder.name == str(os.getpid()):
             continue
         try:
-            fields = path.read_text().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            counts = dict(line.split(": ") for line in (folder / "io").read_text().splitlines())
         except OSError:  # it has just ended
             continue
         ticks += sum(map(int, fields[11:15]))  # with the children that it waited for, proc(5)
-    return ticks / os.sysconf("SC_CLK_TCK")
+        moved += int(counts["rchar"]) + int(counts["wchar"])
+    return Work(ticks / os.sysconf("SC_CLK_TCK"), moved)
 
 
 class Watch:
@@ -63,7 +76,8 @@ class Watch:
         options: how long each thing may take.
         reporter: told of phases and progress.
         clock: seconds that only grow.
-        busy: seconds that processors worked for it.
+        done: what was done for it.
+        phases: how many there will be.
     """
 
     def __init__(
@@ -73,17 +87,20 @@ class Watch:
         options: LivemediaOptions,
         reporter: Reporter,
         clock: Callable[[], float] = time.monotonic,
-        busy: Callable[[], float] = lambda: busy_seconds(),
+        done: Callable[[], Work] = lambda: work_done(),
+        phases: int = len(_BEGINS),
     ) -> None:
         self._logs = logs
         self._anaconda = anaconda
         self._options = options
         self._reporter = reporter
         self._clock = clock
-        self._busy = busy
-        self._was_busy = busy()
+        self._done = done
+        self._had_done = done()
+        self._phases = phases
         self._began = self._phase_began = self._alive = self._looked = clock()
         self._read: dict[Path, int] = {}
+        self._sizes: dict[Path, int] = {}
         self._said = (0, 0)
         self.phase: Phase = "image"
         self.ended: Ended = ""
@@ -98,10 +115,12 @@ class Watch:
         """Look whether it must be ended; ``ended`` then says why."""
         now = self._clock()
         if now - self._looked >= _LOOK_SECONDS:
-            busy = self._busy()
-            if busy - self._was_busy > _BUSY * (now - self._looked):
+            done, passed = self._done(), now - self._looked
+            worked = done.seconds - self._had_done.seconds
+            moved = done.moved - self._had_done.moved
+            if worked > _BUSY * passed or moved > _MOVES * passed:
                 self._alive = now  # mksquashfs and dracut say nothing for minutes
-            self._looked, self._was_busy = now, busy
+            self._looked, self._had_done = now, done
             for line in self._grown():
                 self._alive = now
                 self._take(line)
@@ -112,6 +131,8 @@ class Watch:
             self.ended = "phase-timeout"
         elif now - self._alive > 60 * self._options.silence:
             self.ended = "silence"
+        elif sum(self._sizes.values()) > _LARGEST:
+            self.ended = "flood"
         return bool(self.ended)
 
     def close(self) -> None:
@@ -130,7 +151,7 @@ class Watch:
                     continue  # cp is run for other reasons before
                 self._note_seconds()
                 self.phase = name
-                self._reporter.progress(STEP, _ORDER[name], len(_ORDER), "phases", words)
+                self._reporter.progress(STEP, _ORDER[name], self._phases, "phases", words)
         found = _PACKAGE.search(text)
         if found and self.phase == "install":
             at = int(found[2]), int(found[3])
@@ -144,11 +165,12 @@ class Watch:
 
     def _grown(self) -> Iterator[str]:
         """Give the lines that were added to the logs since they were last looked at."""
-        logs = [self._logs / "livemedia.log", self._logs / "program.log"]
-        logs += [self._logs / "virt-install.log", *self._anaconda.glob("*.log")]
+        logs = [*self._logs.glob("*.log"), *self._anaconda.glob("*.log")]
         for log in logs:
             try:
-                size = log.stat().st_size
+                size = self._sizes[log] = log.stat().st_size
+                if log.name == _OURS:
+                    continue  # what is in it was read as it came
                 at = self._read.get(log, 0)
                 if size == at:
                     continue

@@ -25,6 +25,7 @@ from imagebuilder.engines.livemedia.watch import STEP, Watch
 from imagebuilder.errors import ImageBuilderError, StepError
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
+from imagebuilder.livemedia_options import PHASES
 from imagebuilder.progress import Cancel, Event, Reporter
 
 # Names below these that earlier or other runs may have left, or that a run must not touch.
@@ -34,6 +35,7 @@ _PRIVATE: dict[str, tuple[str, ...]] = {
     "/mnt": ("sysimage", "sysroot", "install"),
     "/run": ("anaconda*", "install", "lorax*"),
 }
+_HEAD, _TAIL = 8 << 20, 8 << 20  # bytes of a log that are kept at least
 _GRACE = 3.0  # seconds between asking it to end and killing it
 _ANACONDA = Path("/tmp")  # noqa: S108 - where Anaconda writes its logs; here it is our own
 
@@ -83,7 +85,8 @@ def _not_ours(target: Path, hidden: tuple[str, ...], ours: list[Path]) -> tuple[
 
 def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
     """Run livemedia-creator; raise with the cause if it did not do what it was to do."""
-    watch = Watch(logs, _ANACONDA, job.options, reporter)
+    phases = 3 if job.image_only else len(PHASES)
+    watch = Watch(logs, _ANACONDA, job.options, reporter, phases=phases)
     result = command.run(
         job.argv,
         timeout=60 * job.options.timeout + 120,
@@ -140,10 +143,18 @@ def _collect(logs: Path) -> None:
 
 
 def _mask(path: Path) -> None:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    """Mask secrets in a log, and leave out the middle of one that has no end."""
+    with path.open("rb") as file:
+        data = file.read(_HEAD)
+        gone = path.stat().st_size - _HEAD - _TAIL
+        if gone > 0:
+            file.seek(-_TAIL, os.SEEK_END)
+            data += f"\n[{gone} bytes are left out]\n".encode()
+        data += file.read(_TAIL)
+    text = data.decode("utf-8", errors="replace")
     masked = command.redact(text)
-    if masked != text:
-        path.write_text(masked)
+    if masked != text or gone > 0:
+        path.write_text(masked, encoding="utf-8")
 
 
 def main() -> int:

@@ -149,3 +149,15 @@ def test_a_run_that_was_ended_says_in_which_phase_and_why(make_run: MakeRun, end
     error = explain(make_run(ended=ended, phase="squashfs"))
     assert "was ended (phase squashfs)" in error.what
     assert "[livemedia]" in error.fix
+
+
+def test_a_cause_is_named_though_the_run_did_not_end_by_itself(make_run: MakeRun) -> None:
+    run = make_run(ANACONDA, "ERR packaging: Missed: NoSuchPackage: vim", ended="silence")
+    error = explain(run)
+    assert "a package is not to be had: vim; it did not end by itself: it gave no" in error.what
+
+
+def test_what_the_end_itself_brought_about_is_no_cause(make_run: MakeRun) -> None:
+    error = explain(make_run(LIVEMEDIA, "umount: /mnt/sysimage: target is busy", ended="silence"))
+    assert "was ended" in error.what
+    assert "unmount" not in error.what

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.engines.livemedia.watch import Watch
+from imagebuilder.engines.livemedia.watch import Watch, Work
 from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.progress import Event, Reporter
 
@@ -16,6 +16,7 @@ from imagebuilder.progress import Event, Reporter
 class Clock:
     now: float = 0.0
     busy: float = 0.0
+    moved: int = 0
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def watch_of(
         LivemediaOptions.model_validate(options),
         reporter,
         clock=lambda: clock.now,
-        busy=lambda: clock.busy,
+        done=lambda: Work(clock.busy, clock.moved),
     )
 
 
@@ -97,6 +98,19 @@ def test_logs_that_grow_and_work_that_is_done_are_signs_of_life(
         clock.now += 50
         clock.busy += 45
         assert not watch.is_over()
+    for _ in range(3):
+        clock.now += 50
+        clock.moved += 60 << 20
+        assert not watch.is_over()
     clock.now += 61
     clock.busy += 1
     assert watch.is_over()
+
+
+def test_logs_without_end_are_ended(tmp_path: Path, clock: Clock) -> None:
+    watch = watch_of(tmp_path, clock)
+    with (tmp_path / "output.log").open("wb") as file:
+        file.truncate(300 << 20)
+    clock.now += 2
+    assert watch.is_over()
+    assert watch.ended == "flood"
