@@ -275,7 +275,7 @@ def _with_variant(member: Member, variant: Variant) -> Member:
     for axis in ("distro", "arch"):
         if axis in variant.values:
             where = matrix.place_of(node, variant, axis)
-            keys[axis] = Node(variant.values[axis], where, _earlier(keys.get(axis), where))
+            keys[axis] = Node(variant.values[axis], where, _before(keys.get(axis), where))
     tree = Node(keys, member.tree.where)
     for path, overlay in matrix.overlays(node, variant):
         source = _source_of(member, overlay, path)
@@ -289,10 +289,8 @@ def _with_variant(member: Member, variant: Variant) -> Member:
     )
 
 
-def _earlier(node: Node | None, where: Location) -> tuple[merge.Setting, ...]:
-    if node is None:
-        return ()
-    return (*node.earlier, merge.Setting(node.where, node.plain(), where, "replaced"))
+def _before(node: Node | None, where: Location) -> tuple[merge.Setting, ...]:
+    return () if node is None else merge.before(node, where)
 
 
 def _source_of(member: Member, overlay: Node, path: str) -> Declaration:

@@ -165,8 +165,26 @@ def _added(parent: Node, child: Node) -> Node:
         return Node(keys, child.where, parent.earlier)
     if parent.is_list and child.is_list:
         return Node((*parent.value, *child.value), child.where, parent.earlier)
-    before = Setting(parent.where, parent.plain(), child.where, "replaced")
-    return replace(child, earlier=(*parent.earlier, before))
+    return replace(child, earlier=before(parent, child.where))
+
+
+def before(node: Node, ended: Location) -> tuple[Setting, ...]:
+    """Return what a value was before another takes its place.
+
+    Of a list or table these are its items, each with the place that gave it.
+
+    Args:
+        node: the value.
+        ended: the place of the other one.
+    """
+    if node.is_table and node.value:
+        parts = ((key, each) for key, inner in node.value.items() for each in before(inner, ended))
+        said = tuple(replace(each, value={key: each.value}) for key, each in parts)
+    elif node.is_list and node.value:
+        said = tuple(Setting(e.where, e.plain(), ended, "replaced") for e in node.value)
+    else:
+        said = (Setting(node.where, node.plain(), ended, "replaced"),)
+    return (*node.earlier, *said)
 
 
 def _removed(
@@ -253,8 +271,7 @@ def _replaced(
             keys[key] = _replaced(keys[key], source, each, inner, problems)
         return replace(node, value=keys)
     made = _node(source, wanted, path)
-    before = Setting(node.where, node.plain(), where, "replaced")
-    return replace(made, earlier=(*node.earlier, before))
+    return replace(made, earlier=before(node, where))
 
 
 def _refusal(path: str, why: str, where: Location, fix: str = "") -> InputError:

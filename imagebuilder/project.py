@@ -144,6 +144,18 @@ class ResolvedRecipe:
         """Return where a key was set, such as ``kernel.args.1``; or the nearest key above it."""
         return _place(self.tree, key, self.name)
 
+    def secret_source(self, name: str) -> tuple[SecretSource, Location | None]:
+        """Return where a secret comes from, and the place that says so.
+
+        That is in the recipe or one of its parents, else in the project file; if neither says
+        anything there is no such place, and it is an environment variable.
+        """
+        if name in self.recipe.secrets:
+            return self.recipe.secrets[name], self.place(f"secrets.{name}")
+        if name in self.project.settings.secrets:
+            return self.project.settings.secrets[name], self.project.place(f"secrets.{name}")
+        return secrets.standard(name), None
+
     def vault(self, cancel: Cancel | None = None) -> secrets.Vault:
         """Return the secrets of the recipe; nothing is looked up yet."""
         return secrets.Vault(
@@ -179,6 +191,14 @@ class Project:
                 fix="name the project's folder with -C DIR",
             )
         return cls(root=folder, settings=_read_settings(folder / PROJECT_FILE))
+
+    def place(self, key: str) -> Location:
+        """Return where a key stands in the project file, such as ``secrets.rootpw``."""
+        try:
+            lines = key_lines((self.root / PROJECT_FILE).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):  # it has changed since it was read
+            lines = {}
+        return Location(file=PROJECT_FILE, line=lines.get(key), key=key)
 
     @property
     def build_dir(self) -> Path:

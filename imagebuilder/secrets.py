@@ -40,6 +40,25 @@ def reference(name: str) -> str:
     return f"@secret:{name}@"
 
 
+def standard(name: str) -> SecretSource:
+    """Return where a secret comes from if nothing says so."""
+    words = re.sub("[^A-Za-z0-9]", "_", name).upper()
+    return SecretSource(env=f"IMAGEBUILDER_SECRET_{words}")
+
+
+def places(source: SecretSource) -> tuple[str, ...]:
+    """Return, for people, where a source looks, in order; never what it finds there."""
+    return tuple(each for each in _places(source) if each)
+
+
+def _places(source: SecretSource) -> tuple[str, str, str]:
+    return (
+        source.env and f"the environment variable {source.env}",
+        source.file and f"the file {source.file}",
+        f"the command {source.command[0]}" if source.command else "",
+    )
+
+
 def names_in(text: str) -> tuple[str, ...]:
     """Return the names of the secrets that a text refers to, each once."""
     return tuple(dict.fromkeys(PLACEHOLDER.findall(text))) if "@secret:" in text else ()
@@ -140,23 +159,17 @@ class Vault:
         return PLACEHOLDER.sub(put, text)
 
     def _find(self, name: str, where: Location | None) -> str:
-        standard = f"IMAGEBUILDER_SECRET_{re.sub('[^A-Za-z0-9]', '_', name).upper()}"
-        source = self.sources.get(name) or SecretSource(env=standard)
-        tried: list[str] = []
-        if source.env:
-            tried.append(f"the environment variable {source.env}")
-            if os.environ.get(source.env):
-                return _checked(os.environ[source.env], name, tried[-1], where)
-        if source.file:
-            path = self.root / Path(source.file).expanduser()
-            tried.append(f"the file {source.file}")
-            if path.is_file():
-                return _checked(_read(path, name, where), name, tried[-1], where)
+        source = self.sources.get(name) or standard(name)
+        variable, file, program = _places(source)
+        if source.env and os.environ.get(source.env):
+            return _checked(os.environ[source.env], name, variable, where)
+        path = self.root / Path(source.file).expanduser()
+        if source.file and path.is_file():
+            return _checked(_read(path, name, where), name, file, where)
         if source.command:
-            tried.append(f"the command {source.command[0]}")
-            return _checked(self._ask(source, name, where), name, tried[-1], where)
+            return _checked(self._ask(source, name, where), name, program, where)
         raise InputError(
-            f"there is no secret {name!r}: looked for {', then '.join(tried)}",
+            f"there is no secret {name!r}: looked for {', then '.join(places(source))}",
             where=where,
             fix="set it, or say in the recipe or in imagebuilder.toml where it is: "
             f"[secrets.{name}] with env, file or command",

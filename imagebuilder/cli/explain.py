@@ -15,6 +15,31 @@ from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.redact import redacted_line
 from imagebuilder.merge import Node
 from imagebuilder.project import ResolvedRecipe
+from imagebuilder.secrets import names_in, places, reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """Where a secret comes from; what it is, is not looked up.
+
+    Attributes:
+        name: of the secret.
+        sources: for people: where it is looked for, in order.
+        where: the place that says so, or None if nothing does.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    where: Location | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        where = self.where.to_dict() if self.where else None
+        return {"name": self.name, "sources": list(self.sources), "where": where}
+
+    def __str__(self) -> str:
+        place = f" of {spot(self.where)}" if self.where else ""
+        return f"the secret {self.name}{place}: {', else '.join(self.sources)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +52,7 @@ class Reason:
         via: how it came into the recipe: the line that names the fragment, then each
             ``%include``.
         uses: the params that its line is made with, and where each was set.
+        secrets: those that stand in it.
         holds: whether it still holds; else another took its place.
     """
 
@@ -34,6 +60,7 @@ class Reason:
     text: str
     via: tuple[Location, ...] = ()
     uses: tuple[tuple[str, Location], ...] = ()
+    secrets: tuple[Secret, ...] = ()
     holds: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,6 +70,7 @@ class Reason:
             "text": self.text,
             "via": [each.to_dict() for each in self.via],
             "uses": [{"param": name, "where": where.to_dict()} for name, where in self.uses],
+            "secrets": [each.to_dict() for each in self.secrets],
             "holds": self.holds,
         }
 
@@ -74,15 +102,21 @@ def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[Re
         InputError: nothing gave a value of that name.
     """
     node = resolved.tree.find(key)
-    found = [*_of_recipe(node, key)] if node and key else []
+    found = [*_of_recipe(resolved, node, key)] if node and key else []
+    found += _of_project(resolved, key)
     if not found and "." not in key:  # a param is often asked for by its name alone
         param = resolved.tree.find(f"params.{key}")
-        found = [*_of_recipe(param, f"params.{key}")] if param else []
+        found = [*_of_recipe(resolved, param, f"params.{key}")] if param else []
     said = [
-        *_of_commands(kickstart, key),
+        *_of_commands(resolved, kickstart, key),
         *_of_packages(resolved, kickstart, key),
         *(
-            Reason(where=each.where, text=" ".join((each.name, *each.options)), via=each.via)
+            Reason(
+                where=each.where,
+                text=" ".join((each.name, *each.options)),
+                via=each.via,
+                secrets=_secrets(resolved, "\n".join(line.text for line in each.body)),
+            )
             for each in kickstart.sections
             if each.name == key
         ),
@@ -97,7 +131,7 @@ def explain(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> list[Re
     return found
 
 
-def _of_recipe(node: Node, key: str) -> Iterator[Reason]:
+def _of_recipe(resolved: ResolvedRecipe, node: Node, key: str) -> Iterator[Reason]:
     for path, each in node.walk(key):
         for before in each.earlier:
             ended = f"{before.how} by {spot(before.ended)}"
@@ -107,10 +141,32 @@ def _of_recipe(node: Node, key: str) -> Iterator[Reason]:
                 holds=False,
             )
         if not each.is_table and not each.is_list:
-            yield Reason(where=each.where, text=f"{path} = {_shown(each.value)}")
+            yield Reason(
+                where=each.where,
+                text=f"{path} = {_shown(each.value)}",
+                secrets=_secrets(resolved, str(each.value)),
+            )
 
 
-def _of_commands(kickstart: Kickstart, key: str) -> Iterator[Reason]:
+def _of_project(resolved: ResolvedRecipe, key: str) -> Iterator[Reason]:
+    """Give what the project file says of secrets that no recipe speaks of."""
+    for name in resolved.project.settings.secrets:
+        if key in ("secrets", f"secrets.{name}") and name not in resolved.recipe.secrets:
+            (said,) = _secrets(resolved, reference(name))
+            if said.where:
+                text = f"secrets.{name} is {', else '.join(said.sources)}"
+                yield Reason(where=said.where, text=text)
+
+
+def _secrets(resolved: ResolvedRecipe, text: str) -> tuple[Secret, ...]:
+    """Return the secrets that a text refers to, each with where it comes from."""
+    found = ((name, *resolved.secret_source(name)) for name in names_in(text))
+    return tuple(
+        Secret(name=name, sources=places(source), where=where) for name, source, where in found
+    )
+
+
+def _of_commands(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> Iterator[Reason]:
     given = kickstart.all(key)
     for n, each in enumerate(given):
         holds = key in _ADDING or n == len(given) - 1
@@ -118,7 +174,8 @@ def _of_commands(kickstart: Kickstart, key: str) -> Iterator[Reason]:
         text = redacted_line(each.text).strip()
         if not holds:
             text += f", replaced by {spot(later)}"
-        yield Reason(where=each.where, text=text, via=each.via, holds=holds)
+        secrets = _secrets(resolved, each.text)
+        yield Reason(where=each.where, text=text, via=each.via, secrets=secrets, holds=holds)
 
 
 def _of_packages(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> Iterator[Reason]:
@@ -145,7 +202,11 @@ def _of_packages(resolved: ResolvedRecipe, kickstart: Kickstart, key: str) -> It
 
 
 def _params_of(resolved: ResolvedRecipe, where: Location) -> tuple[tuple[str, Location], ...]:
-    """Return the params that a line of a fragment names in a template, with their places."""
+    """Return the params that a line of a fragment is made with, with their places.
+
+    Those are the ones that it names in a template, and those of the loops and conditions that
+    it stands in.
+    """
     name = where.file.removeprefix("kickstarts/")
     folders = resolved.project.fragment_dirs() if name != where.file else ()
     path = next((folder / name for folder in folders if (folder / name).is_file()), None)
@@ -153,14 +214,27 @@ def _params_of(resolved: ResolvedRecipe, where: Location) -> tuple[tuple[str, Lo
         return ()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     line = lines[where.line - 1] if where.line <= len(lines) else ""
-    words = re.findall(
-        r"[A-Za-z_]\w*", " ".join(each[0] or each[1] for each in _TEMPLATE.findall(line))
-    )
+    named = [each[0] or each[1] for each in _TEMPLATE.findall(line)]
+    words = re.findall(r"[A-Za-z_]\w*", " ".join((*named, *_around(lines[: where.line - 1]))))
     return tuple(
         (word, resolved.place(f"params.{word}"))
         for word in dict.fromkeys(words)
         if word in resolved.recipe.params
     )
+
+
+def _around(lines: list[str]) -> list[str]:
+    """Return the tags of the loops and conditions that are open after some lines."""
+    opened: list[str] = []
+    for tag in re.findall(r"\{% (.*?)%\}", "\n".join(lines)):
+        word = tag.split()[0] if tag.split() else ""
+        if word in ("for", "if"):
+            opened.append(tag)
+        elif word in ("elif", "else") and opened:
+            opened[-1] += f" {tag}"
+        elif word in ("endfor", "endif") and opened:
+            opened.pop()
+    return opened
 
 
 def _shown(value: Any) -> str:

@@ -73,6 +73,8 @@ def show(context: Context) -> int:
             context.out.say(f"{spot(reason.where)}: {reason.text}")
             for name, where in reason.uses:
                 context.out.say(f"    with {name} of {spot(where)}")
+            for secret in reason.secrets:
+                context.out.say(f"    with {secret}")
             if reason.via:
                 chain = " → ".join(spot(each) for each in reason.via)
                 context.out.say(f"    by way of {chain}")

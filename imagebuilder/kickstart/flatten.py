@@ -99,7 +99,7 @@ class _Walk:
     def add(self, found: Fragment, via: tuple[Location, ...], stack: tuple[str, ...]) -> None:
         """Add a fragment's lines, and those of all that it includes."""
         shown = found.shown_as
-        for piece in _cut(self._rendered(found), shown):
+        for piece in _cut(self._rendered(found, via), shown):
             if piece.wanted:
                 where = Location(file=shown, line=piece.numbers[0])
                 self._include(piece.wanted, found, where, via, stack)
@@ -113,9 +113,9 @@ class _Walk:
                 )
             self.blocks.append(_block(piece, shown, via))
 
-    def _rendered(self, found: Fragment) -> template.Rendered:
+    def _rendered(self, found: Fragment, via: tuple[Location, ...]) -> template.Rendered:
         name = found.shown_as.removeprefix("kickstarts/")
-        text = fragments.read(found)
+        text = fragments.read(found, via[-1])
         if any(fnmatchcase(name, pattern) for pattern in self.plain):
             return template.verbatim(text, found.shown_as)
         return template.rendered(text, self.values, found.shown_as, self.seen)

@@ -128,8 +128,12 @@ def _similar(name: str, folders: Sequence[str]) -> str:
     return f"; did you mean {same[0]!r}?" if same else ""
 
 
-def read(fragment: Fragment) -> str:
+def read(fragment: Fragment, asked: Location) -> str:
     """Return the text of a fragment, with plain newlines.
+
+    Args:
+        fragment: which.
+        asked: the place that asks for it.
 
     Raises:
         InputError: it is too large, cannot be read, or is no UTF-8 text.
@@ -145,7 +149,11 @@ def read(fragment: Fragment) -> str:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=where) from error
     if len(data) > _FILE_LIMIT:
-        raise InputError(f"a fragment has at most {_FILE_LIMIT >> 20} MiB", where=where)
+        raise InputError(
+            f"{fragment.shown_as} is too large: a fragment has at most {_FILE_LIMIT >> 20} MiB",
+            where=asked,
+            fix="put what is so large into a file, which [[files]] copies into the image",
+        )
     text = _decoded(data, fragment.shown_as)
     *_, written, changed = fragment.stamp
     if began - max(written, changed) > _SETTLED * 1e9:

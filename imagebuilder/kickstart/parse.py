@@ -14,6 +14,7 @@ from imagebuilder.kickstart.syntax import Problem, Syntax, syntax
 
 _COMMAND_LIMIT = 5_000  # pykickstart compares each user, say, with all before it
 _SHOWN_LIMIT = 100  # errors that are said at once
+_AGAIN = "already been defined"  # what pykickstart says of a second line about a device
 
 _Said = tuple[int, Problem]  # of which part
 
@@ -94,14 +95,27 @@ def _commands(
         for (at, line), command in zip(part.read, part.commands, strict=True)
     ]
     verdicts = known.check([(command.text, line) for _, _, line, command in each])
+    devices: set[tuple[str, ...]] = set()
     for (n, at, _, command), verdict in zip(each, verdicts, strict=True):
-        warned += [(n, Problem(at, text)) for text in verdict.warned]
+        given = _is_again(command, devices)
+        warned += [(n, Problem(at, text)) for text in verdict.warned if given or _AGAIN not in text]
         if verdict.wrong:
             wrong.append((n, Problem(at, verdict.wrong)))
         elif command.data is None:
             yield replace(command, data=verdict.data)
         else:
             yield command
+
+
+def _is_again(command: Command, devices: set[tuple[str, ...]]) -> bool:
+    """Return whether a command may repeat another: a VLAN is a device besides the one it is on."""
+    if command.name != "network" or command.data is None:
+        return True
+    names = (command.data.device, command.data.vlanid, command.data.interfacename)
+    key = tuple(str(each or "") for each in names)
+    is_again = key in devices
+    devices.add(key)
+    return is_again
 
 
 def _refusal(said: Sequence[_Said], parts: Sequence[Part], version: str) -> ImageBuilderError:

@@ -94,7 +94,7 @@ def _toml(value: Any) -> str:
 
 
 def _is_answered(project: Project, name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     try:
         resolved = project.resolve(name)
     except InputError as error:
@@ -106,7 +106,7 @@ def _is_answered(project: Project, name: str) -> None:
     else:
         assert resolved.recipe.extends is None
         assert resolved.recipe.model_dump_json()
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def _all(error: ImageBuilderError) -> list[ImageBuilderError]:
@@ -157,10 +157,10 @@ def test_a_real_recipe_with_a_piece_of_it_changed(make_project: MakeProject, dat
 def test_large_and_deep(make_project: MakeProject, text: str) -> None:
     project = make_project()
     (project.root / "recipes/r.toml").write_text('distro = "debian-12"\n' + text)
-    began = time.monotonic()
+    began = time.process_time()
     _is_answered(project, "r")
     project.names()
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_a_params_name_that_templates_know(make_project: MakeProject) -> None:

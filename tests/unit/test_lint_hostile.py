@@ -87,9 +87,9 @@ def test_any_fragment(make_project: MakeProject, tmp_path: Path, text: str) -> N
     recipe = project.root / "recipes/r.toml"
     recipe.write_text(recipe.read_text().replace('["clean.ks"]', '["clean.ks", "x.ks"]'))
     (project.root / "kickstarts/x.ks").write_bytes(text.encode("utf-8", "surrogatepass"))
-    began = time.monotonic()
+    began = time.process_time()
     is_answered(linted(project, tmp_path / "cache"))
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @settings(
@@ -143,9 +143,9 @@ def test_large_and_deep(make_project: MakeProject, tmp_path: Path, text: str) ->
     project = make_project({**CLEAN, "kickstarts/x.ks": text})
     recipe = project.root / "recipes/r.toml"
     recipe.write_text(recipe.read_text().replace('["clean.ks"]', '["clean.ks", "x.ks"]'))
-    began = time.monotonic()
+    began = time.process_time()
     is_answered(linted(project, tmp_path / "cache"))
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_recipes_with_names_that_none_can_have(make_project: MakeProject, tmp_path: Path) -> None:

@@ -153,7 +153,40 @@ def test_every_place_that_had_a_say_is_remembered(make_project: MakeProject) -> 
     )
     packages = tree.find("packages")
     assert packages
-    assert [(each.value, each.how) for each in packages.earlier] == [(["vim", "-nano"], "replaced")]
+    assert [(each.value, each.how) for each in packages.earlier] == [
+        ("vim", "replaced"),
+        ("-nano", "replaced"),
+    ]
+
+
+def test_what_is_replaced_as_a_whole_keeps_the_place_of_each_part(
+    make_project: MakeProject,
+) -> None:
+    recipes = {
+        "recipes/a.toml": 'distro = "debian-12"\n[params.disk]\nsize = 1\nname = "x"\n'
+        "[[params.zones]]\nvlan = 1\n",
+        "recipes/b.toml": 'extends = "a"\n[params.disk]\nsize = 2\n[[params.zones]]\nvlan = 2\n',
+        "recipes/c.toml": 'extends = "b"\n[replace.params]\ndisk = {}\nzones = [{vlan = 3}]\n',
+    }
+    tree = make_project(recipes).resolve("c").tree
+
+    def said(key: str) -> list[tuple[str, object, str]]:
+        node = tree.find(key)
+        assert node
+        return [
+            (f"{each.where.file}:{each.where.line}", each.value, str(each.ended)[8:11])
+            for each in node.earlier
+        ]
+
+    assert said("params.zones") == [
+        ("recipes/a.toml:5", {"vlan": 1}, "c.t"),
+        ("recipes/b.toml:4", {"vlan": 2}, "c.t"),
+    ]
+    assert said("params.disk") == [
+        ("recipes/a.toml:3", {"size": 1}, "b.t"),
+        ("recipes/b.toml:3", {"size": 2}, "c.t"),
+        ("recipes/a.toml:4", {"name": "x"}, "c.t"),
+    ]
 
 
 # Values as TOML has them, keys that no rule of the recipe knows.

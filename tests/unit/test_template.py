@@ -162,9 +162,9 @@ def test_control_characters_are_refused_in_text_and_in_values(sign: str) -> None
     ],
 )
 def test_what_is_far_too_large_ends_soon(source: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     refusal(source, big="y" * 10_000, n=1000)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,82 @@ def test_why_a_password_does_not_tell_it(look: Look) -> None:
     )
 
 
+def test_why_a_secret_says_where_it_comes_from_and_looks_nothing_up(
+    look: Look, make_project: MakeProject
+) -> None:
+    make_project(
+        {
+            "imagebuilder.toml": '[secrets.site]\ncommand = ["false"]\n[secrets.kim]\nfile = "x"\n',
+            "recipes/parent.toml": """
+                distro = "debian-12"
+                kickstarts = ["secret.ks"]
+                [secrets.site]
+                env = "SITE"
+                file = "~/site"
+                """,
+            "recipes/child.toml": 'extends = "parent"\n',
+            "kickstarts/secret.ks": """
+                rootpw {{ secret("site") }}
+                user --name=kim --password={{ secret("kim") }}
+                %post
+                echo {{ secret("other") }}
+                %end
+                """,
+        }
+    )
+    assert look("show", "child", "--why", "rootpw") == 0
+    assert look.out.splitlines()[:2] == [
+        "kickstarts/secret.ks:1: rootpw ********",
+        "    with the secret site of recipes/parent.toml:3: the environment variable SITE, "
+        "else the file ~/site",
+    ]
+    assert look("show", "child", "--why", "user") == 0
+    assert look.out.splitlines()[1] == (
+        "    with the secret kim of imagebuilder.toml:3: the file x"
+    )
+    assert look("show", "child", "--why", "secrets.kim") == 0
+    assert look.out == "imagebuilder.toml:3: secrets.kim is the file x\n"
+    assert look("show", "child", "--json", "--why", "%post") == 0
+    (reason,) = look.data("origin")
+    assert reason["secrets"] == [
+        {
+            "name": "other",
+            "sources": ["the environment variable IMAGEBUILDER_SECRET_OTHER"],
+            "where": None,
+        }
+    ]
+
+
+def test_why_a_line_in_a_loop_names_what_the_loop_is_over(
+    look: Look, make_project: MakeProject
+) -> None:
+    make_project(
+        {
+            "recipes/loop.toml": """
+                distro = "debian-12"
+                kickstarts = ["loop.ks"]
+                [params]
+                mtu = 1400
+                zones = [1, 2]
+                tagged = true
+                """,
+            "kickstarts/loop.ks": """
+                {% if mtu > 9000 %}
+                lang C
+                {% endif %}
+                {% if tagged %}
+                {% for zone in zones %}
+                network --device=eth0 --vlanid={{ zone }}
+                {% endfor %}
+                {% endif %}
+                """,
+        }
+    )
+    assert look("show", "loop", "--json", "--why", "network") == 0
+    for reason in look.data("origin"):
+        assert {each["param"] for each in reason["uses"]} == {"zones", "tagged"}
+
+
 def test_why_a_line_that_is_made_with_a_param(look: Look) -> None:
     assert look("show", "leaf", "--json", "--why", "network") == 0
     (reason,) = look.data("origin")

@@ -137,10 +137,10 @@ def test_a_deep_chain_of_includes_ends(composed: Composed) -> None:
 @pytest.mark.parametrize("last", ["", "skipx\n"])
 def test_includes_that_double_each_time_end(composed: Composed, last: str) -> None:
     files = {f"{n}.ks": f"%include {n + 1}.ks\n" * 2 for n in range(40)}
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError, match="included"):
         composed({**files, "40.ks": last}, names=("0.ks",))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_fragment_that_is_too_large(composed: Composed, make_project: MakeProject) -> None:
@@ -148,9 +148,9 @@ def test_a_fragment_that_is_too_large(composed: Composed, make_project: MakeProj
     folder.mkdir()
     with (folder / "big.ks").open("wb") as file:
         file.truncate((1 << 20) + 1)
-    with pytest.raises(InputError, match="at most 1 MiB") as caught:
-        composed({"a.ks": "%include big.ks\n"})
-    assert place(caught.value) == ("kickstarts/big.ks", None)
+    with pytest.raises(InputError, match=r"kickstarts/big.ks .* at most 1 MiB") as caught:
+        composed({"a.ks": "lang C\n%include big.ks\n"})
+    assert place(caught.value) == ("kickstarts/a.ks", 2)
 
 
 def test_bytes_that_are_no_text(composed: Composed, make_project: MakeProject) -> None:
@@ -260,6 +260,17 @@ def test_warnings_have_a_place(composed: Composed) -> None:
     assert second.startswith("kickstarts/b.ks:3: ")
     assert third.startswith("kickstarts/a.ks:3: ")
     assert "on line" not in first + second + third
+
+
+def test_a_vlan_is_no_second_line_about_the_device_that_it_is_on(kickstart_of: Parsed) -> None:
+    text = """
+        network --device=eth0 --vlanid=5
+        network --device=eth0 --bootproto=dhcp
+        network --device=eth0 --vlanid=6
+        network --device=eth0 --noipv6
+        """
+    (said,) = kickstart_of(text).warnings
+    assert said.startswith("kickstarts/f.ks:4: ")
 
 
 # ----- what it says -------------------------------------------------------------------------------
