@@ -1,8 +1,8 @@
 """A catalog in a directory.
 
 A write goes to a file below ``.tmp/`` first, is flushed to the disk, and is renamed into its
-place.  Conditional writes compare and rename under a lock (``.lock``), which the kernel lets go
-when its holder dies.
+place.  Conditional writes compare and rename under a lock (one of ``.locks/``, which depends on
+the key), which the kernel lets go when its holder dies.
 """
 
 from __future__ import annotations
@@ -102,14 +102,17 @@ class FileStore:
             with self._temporary() as (file, path):
                 file.write(data)
                 _flush(file)
-                with self._locked():
+                self._make_folders(target.parent)
+                with self._locked(key):
                     if if_match is not None or if_none_match:
                         current = self.get(key)
                         if if_none_match and current is not None:
                             raise Conflict(key)
                         if if_match is not None and (current is None or current.etag != if_match):
                             raise Conflict(key)
-                    self._place(path, target)
+                    path.replace(target)
+                # Not under the lock: with a slow disk many writers would wait for it in turn.
+                _sync_folder(target.parent)
 
     def upload(
         self, key: str, source: Path, *, size: int, sha256: str, on_bytes: OnBytes, cancel: Cancel
@@ -122,7 +125,9 @@ class FileStore:
                 got, digest = _copy(chunks, file.write, on_bytes, cancel)
                 check_sent(source, size=size, sha256=sha256, got=got, digest=digest)
                 _flush(file)
-                self._place(path, target)
+                self._make_folders(target.parent)
+                path.replace(target)
+                _sync_folder(target.parent)
 
     def fetch(
         self,
@@ -218,25 +223,23 @@ class FileStore:
                     path.unlink()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = filelock.FileLock(self._root / ".lock", timeout=_LOCK_SECONDS, mode=0o666)
+    def _locked(self, key: str) -> Iterator[None]:
+        # Writers of different objects need not wait for each other.
+        path = self._root / ".locks" / hashlib.sha256(key.encode()).hexdigest()[:2]
+        self._make_folders(path.parent)
+        lock = filelock.FileLock(path, timeout=_LOCK_SECONDS, mode=0o666)
         try:
             lock.acquire()
         except filelock.Timeout:
             raise CatalogError(
-                f"another process has held the catalog's lock for {_LOCK_SECONDS:.0f} s",
-                where=Location(file=str(self._root / ".lock")),
-                fix="end that process (fuser names it) and run the same command again",
+                f"other processes have held the lock of {key} for {_LOCK_SECONDS:.0f} s",
+                where=Location(file=str(path)),
+                fix="end the process that holds it (fuser names it) and run the same command again",
             ) from None
         try:
             yield
         finally:
             lock.release()
-
-    def _place(self, path: Path, target: Path) -> None:
-        self._make_folders(target.parent)
-        path.replace(target)
-        _sync_folder(target.parent)
 
     def _make_folders(self, folder: Path) -> None:
         if folder.is_dir():

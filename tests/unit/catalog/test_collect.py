@@ -37,7 +37,7 @@ def files(root: Path) -> set[str]:
     return {
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and ".locks" not in path.parts
     }
 
 
