@@ -118,9 +118,10 @@ CAUSES = (
         is_host=True,
     ),
     _cause(
-        r"qemu-kvm needs to be installed|does not exist, cannot run qemu",
-        "QEMU is not installed where livemedia-creator wants it",
-        "run: dnf install lorax-lmc-virt",
+        r"qemu(-kvm)? needs to be installed|does not exist, cannot run qemu|"
+        r"firmware (directory )?is missing|firmware file .* is missing",
+        "QEMU or its firmware is not installed where livemedia-creator wants it",
+        "run: dnf install lorax-lmc-virt edk2-ovmf",
         is_host=True,
     ),
     _cause(
@@ -135,6 +136,11 @@ CAUSES = (
         r"must include shutdown|No partitions in the kickstart",
         "livemedia-creator refuses the kickstart",
         "mend what it names",
+    ),
+    _cause(
+        r"virt_install failed on line: (?P<name>.+)",
+        "the installation in the virtual machine failed: {name}",
+        "see virt-install.log",
     ),
     _cause(
         r"No initrds found",

@@ -16,6 +16,7 @@ from imagebuilder.errors import HostError, joined
 _TOOLS = ("mksquashfs", "unshare", "setpriv", "mount")
 # What livemedia-creator itself runs, beside those.
 _ITS_OWN = ("mkfs.ext4", "fsck.ext4", "losetup", "cp")
+_QEMU = ("usr/libexec/qemu-kvm", "usr/bin/qemu-system-*")  # up to 40; from 46 on
 _LEAST = 512 << 20  # bytes free, below which nothing can come of it
 _SELINUX = Path("/sys/fs/selinux/enforce")
 _RELEASE = Path("/etc/os-release")
@@ -63,6 +64,12 @@ def _lacking(request: Request, folders: dict[str, Path]) -> Iterator[HostError]:
     iso = request.resolved.recipe.livemedia.iso
     if is_virt and not (request.resolved.project.root / Path(iso).expanduser()).is_file():
         yield HostError(f"there is no {iso}", fix="name the installer's boot.iso in [livemedia]")
+    if is_virt and not any(Path("/").glob(each) for each in _QEMU):
+        yield HostError(
+            "QEMU is not installed where livemedia-creator looks for it: "
+            f"{' or '.join(f'/{each}' for each in _QEMU)}",
+            fix="run: dnf install lorax-lmc-virt",
+        )
     if not Path("/dev/loop-control").exists() and not list(Path("/dev").glob("loop[0-9]*")):
         yield HostError(
             "this host has no loop devices",
