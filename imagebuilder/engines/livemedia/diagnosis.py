@@ -17,6 +17,10 @@ from imagebuilder.engines.livemedia.run import Run
 from imagebuilder.errors import HostError, Location, StepError
 
 _AROUND = 4  # lines before and after the one that shows the cause
+_ERROR = re.compile(r"\b(ERR|CRT|ERROR|CRITICAL)\b")
+_STAMP = re.compile(r"^[\d:,. -]+")
+_RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Fault)\b")
+_FRAMES = 200  # lines of a traceback
 _LAST = 6  # lines of each log that are shown when the cause is not known
 _MOST = 4 << 20  # bytes of a log's end that are looked through
 _ENDED = {
@@ -77,6 +81,9 @@ def explain(run: Run) -> StepError | HostError:
     name = next((each for each in hit.found.groups() if each), "") if hit.found.groups() else ""
     words = hit.cause.what.format(name=name.strip() or "see the log", room=_room(run))
     kind = HostError if hit.cause.is_host else StepError
+    if hit.cause.is_vague:
+        said = _exception(hit) or _error_line(texts)
+        words += f": {said}" if said else ""
     ended = f"; it did not end by itself: {how}" if run.ended else ""
     return kind(
         f"livemedia-creator failed{where}: {words}{ended}",
@@ -85,6 +92,21 @@ def explain(run: Run) -> StepError | HostError:
         fix=hit.cause.fix,
         log=hit.log if hit.log.is_file() else _log(run, None),
     )
+
+
+def _error_line(texts: list[tuple[Path, list[str]]]) -> str:
+    """Return the last line that Anaconda itself calls an error, or ""."""
+    lines = [line for path, lines in texts if path.parent.name == "anaconda" for line in lines]
+    found = [line for line in lines if _ERROR.search(line) and "IGNORED" not in line]
+    return _STAMP.sub("", found[-1])[:200] if found else ""
+
+
+def _exception(hit: _Hit) -> str:
+    """Return the line below a traceback that names the exception, or ""."""
+    if "Traceback (" not in hit.found[0]:
+        return ""
+    lines = (_STAMP.sub("", line) for line in hit.lines[hit.at + 1 : hit.at + _FRAMES])
+    return next((line[:200] for line in lines if _RAISED.match(line)), "")
 
 
 def last_of_anaconda(logs: Path) -> str:

@@ -106,6 +106,20 @@ def test_the_cause_is_named_with_its_line(
     assert error.log
 
 
+def test_what_anaconda_itself_calls_an_error_is_named(make_run: MakeRun) -> None:
+    run = make_run(LIVEMEDIA, "Running anaconda failed: process '[..]' exited with status 1")
+    (run.logs / ANACONDA).write_text("12:00:01,5 ERR anaconda: no such disk\n12:00:02,5 INF x\n")
+    assert "exit status 1: ERR anaconda: no such disk" in explain(run).what
+
+
+def test_the_exception_of_a_traceback_is_named(make_run: MakeRun) -> None:
+    text = (
+        'Traceback (most recent call last):\n  File "x.py", line 3\npyanaconda.errors.XError: bad'
+    )
+    error = explain(make_run(ANACONDA, text))
+    assert "with a traceback: pyanaconda.errors.XError: bad" in error.what
+
+
 def test_a_package_has_the_line_that_asks_for_it(make_run: MakeRun) -> None:
     error = explain(make_run(ANACONDA, "packaging: Missed: NoSuchPackage: nosuch"))
     assert str(error.where) == "kickstarts/f.ks:3"
