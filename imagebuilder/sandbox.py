@@ -8,10 +8,13 @@ killed, the kernel takes its mounts and processes with it: there is nothing to c
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 import signal
+import socket
 import stat
+import struct
 import subprocess
 import time
 from collections.abc import Sequence
@@ -157,6 +160,13 @@ exec "$@"
 
 
 # ----- what follows is called only inside the worker's own mount namespace ----------------------
+
+
+def raise_loopback() -> None:
+    """Let programs of a network namespace that has nothing in it talk to each other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        # netdevice(7): SIOCSIFFLAGS of <linux/sockios.h>; IFF_UP and IFF_RUNNING.
+        fcntl.ioctl(opened, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))
 
 
 def mount_tmpfs(target: Path, *, mode: str = "0755") -> None:

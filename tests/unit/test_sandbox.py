@@ -213,3 +213,17 @@ print(subprocess.run(argv, capture_output=True, text=True).stdout)
     assert (tmp_path / "private/made").exists()
     assert not Path("/tmp/made").exists()
     assert (tmp_path / "project/here").exists() == below_tmp
+
+
+@can_enclose
+def test_a_namespace_without_a_network_can_talk_to_itself() -> None:
+    code = """
+import socket
+from imagebuilder import sandbox
+sandbox.raise_loopback()
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(server.getsockname(), timeout=10).close()
+print("spoken")
+"""
+    argv = sandbox.enclose([sys.executable, "-c", code], network=False)
+    assert subprocess.run(argv, text=True, capture_output=True).stdout == "spoken\n"

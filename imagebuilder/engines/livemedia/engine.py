@@ -211,6 +211,7 @@ def _job(
         dracut=dracut_arguments(request) if kept.image_only else (),
         install_id=kept.id,
         initrds=Path(f"{request.cache_dir.absolute()}/initrds/uid-{os.geteuid()}"),
+        offline=request.offline,
         again=again,
         files=tuple(
             copy.revealed(request.vault)
@@ -259,7 +260,10 @@ def _run_worker(job: Job, request: Request) -> Outcome:
             failures.append(ImageBuilderError.from_dict(message["error"]))
 
     result = command.run(
-        sandbox.enclose([sys.executable, "-P", "-m", "imagebuilder.engines.livemedia.worker"]),
+        sandbox.enclose(
+            [sys.executable, "-P", "-m", "imagebuilder.engines.livemedia.worker"],
+            network=not job.offline,
+        ),
         timeout=60 * job.options.timeout + squashfs.TIMEOUT + _SLACK,
         stdin=job.model_dump_json().encode(),
         cancel=request.reporter.cancel,

@@ -35,6 +35,7 @@ class Job(_Message):
         dracut: dracut's arguments for it.
         install_id: the id of what was installed.
         initrds: where initrds are kept.
+        offline: whether there is no network but its own.
         again: whether none of these is to be taken.
         files: what is copied into it.
         options: how it is driven.
@@ -57,6 +58,7 @@ class Job(_Message):
     dracut: tuple[str, ...]
     install_id: str
     initrds: Path
+    offline: bool
     again: bool
     files: tuple[Copy, ...] = ()
     options: LivemediaOptions

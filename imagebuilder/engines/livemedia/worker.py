@@ -49,6 +49,8 @@ def work(job: Job, reporter: Reporter) -> Outcome:
     """
     logs = job.into / "logs"
     logs.mkdir()
+    if job.offline:
+        sandbox.raise_loopback()  # Anaconda sends its logs over it
     clock = Clock(reporter)
     if job.argv:
         _separate(job)
