@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from imagebuilder.project import Project
 _COMMON = (
     "ks make-pxe-live logfile no-virt resultdir tmp nomacboot image-name project releasever "
     "timeout compression compress-arg dracut-arg lorax-templates anaconda-arg iso ram vcpus "
-    "location no-kvm virt-uefi vnc kernel-args live-rootfs-size proxy arch macboot"
+    "location no-kvm virt-uefi vnc kernel-args live-rootfs-size proxy arch macboot image-only"
 )
 _MORE = {
     28: "title squashfs_args",
@@ -316,17 +317,59 @@ def test_a_needed_package_cannot_be_left_out(make_project: MakeProject, tmp_path
     assert str(caught.value.where) == "kickstarts/a.ks:10"
 
 
-def test_only_what_is_packed_again_changes_with_the_compression(
+@pytest.fixture
+def ids(
     make_project: MakeProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[..., dict[str, str]]:
+    """Plans a recipe with more lines; returns the ids of its steps."""
     monkeypatch.setenv(program.VARIABLE, str(write_program(tmp_path / "lmc")))
     options = Options.make(cache_dir=tmp_path / "cache")
 
-    def ids(more: str) -> dict[str, str]:
-        request = request_of(make_project, tmp_path, more=more)
-        plan = plan_image(request.resolved.project, "r", options)
-        return {each.name: each.id for each in plan.steps}
+    def make(more: str = "") -> dict[str, str]:
+        project = request_of(make_project, tmp_path, more=more).resolved.project
+        return {each.name: each.id for each in plan_image(project, "r", options).steps}
 
-    before, after = ids(""), ids('[image]\ncompression = "xz"\n[livemedia]\ntimeout = 9.0')
-    assert before["install"] == after["install"]
-    assert before["repack"] != after["repack"]
+    return make
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]} - {"image"}
+
+
+def test_what_changes_the_packing_alone_needs_no_anaconda(
+    ids: Callable[..., dict[str, str]], make_project: MakeProject
+) -> None:
+    file = make_project({"files/motd": "one"}).root / "files/motd"
+    first = ids()
+    assert list(first) == ["install", "initrd", "repack", "image"]
+    assert changed(first, ids("[livemedia]\ntimeout = 9.0\nsilence = 2.0")) == set()
+    assert changed(first, ids('[image]\ncompression = "xz"')) == {"repack"}
+    assert changed(first, ids('[livemedia]\ndracut_args = ["--xz"]')) == {"initrd"}
+    assert changed(first, ids('[livemedia]\nkernel = "6.1"')) == {"initrd", "repack"}
+    with_file = '[[files]]\nsource = "files/motd"\npath = "/etc/motd"'
+    second = ids(with_file)
+    assert changed(first, second) == {"repack"}
+    file.write_text("two")
+    assert changed(second, ids(with_file)) == {"repack"}
+    assert "install" in changed(first, ids('[livemedia]\nproject = "Other"'))
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["image_only = false", "flat = false", 'mode = "virt"\niso = "boot.iso"'],
+)
+def test_where_it_makes_the_whole_itself_dracut_is_its_own(
+    ids: Callable[..., dict[str, str]], more: str
+) -> None:
+    first = ids(f"[livemedia]\n{more}")
+    assert list(first) == ["install", "repack", "image"]
+    other = ids(f'[livemedia]\n{more}\ndracut_args = ["--xz"]')
+    assert "install" in changed(first, other)
+
+
+def test_files_need_a_root_that_is_packed(make_project: MakeProject, tmp_path: Path) -> None:
+    more = '[[files]]\nsource = "x"\npath = "/etc/x"\n[livemedia]\nflat = false'
+    request = request_of(make_project, tmp_path, more=more)
+    with pytest.raises(InputError, match="files cannot be copied into it") as caught:
+        plan_image(request.resolved.project, "r", Options.make(cache_dir=tmp_path / "cache"))
+    assert "there is no file 'x'" in str(caught.value)
