@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +37,15 @@ class Clock:
         self.seconds[name] = time.monotonic() - began
 
 
-def assemble(job: Job, logs: Path, clock: Clock) -> Outcome:
+def assemble(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -> Outcome:
     """Look at what is there, and make the image's files of it.
+
+    Args:
+        job: what is made.
+        logs: the folder for logs.
+        clock: told of the steps.
+        whole: called once the results have been found to be whole: they may be kept, whatever
+            becomes of the image.
 
     Raises:
         StepError: something is missing, damaged, or does not belong together.
@@ -46,13 +53,13 @@ def assemble(job: Job, logs: Path, clock: Clock) -> Outcome:
     scratch = job.work / "scratch-initrd"
     scratch.mkdir()
     make = _of_disk if job.image_only else _of_results
-    outcome = make(job, logs, clock)
+    outcome = make(job, logs, clock, whole)
     for name in (KERNEL, INITRD, ROOTFS):
         (job.into / name).chmod(0o644)
     return outcome.model_copy(update={"seconds": clock.seconds})
 
 
-def _of_disk(job: Job, logs: Path, clock: Clock) -> Outcome:
+def _of_disk(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -> Outcome:
     """Make initrd and squashfs of a disk image, both at once."""
     disk = job.results / RAW_IMAGE
     if not disk.is_file():
@@ -67,6 +74,7 @@ def _of_disk(job: Job, logs: Path, clock: Clock) -> Outcome:
     bare.root.mkdir()
     sandbox.bind(tree.root, bare.root, recursive=False)
     found = initrd.kernels(tree)
+    whole()
     kernel = initrd.choose(found, job.options.kernel)
     sandbox.mount_system(tree.root)
     sandbox.mount_tmpfs(tree.root / "var/tmp", mode="1777")
@@ -93,7 +101,7 @@ def _of_disk(job: Job, logs: Path, clock: Clock) -> Outcome:
     )
 
 
-def _of_results(job: Job, logs: Path, clock: Clock) -> Outcome:
+def _of_results(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -> Outcome:
     """Take kernel and initrd as they are, and the squashfs as it is or packed again."""
     (job.results / RAW_IMAGE).unlink(missing_ok=True)  # it never removes its disk image
     found = results.look(job.results, job.work / "scratch-initrd")
@@ -107,6 +115,7 @@ def _of_results(job: Job, logs: Path, clock: Clock) -> Outcome:
             excerpt=f"it has those for: {has}",
             fix="a kernel and its modules are of one package: see what %post does to them",
         )
+    whole()
     bare = Tree(root=job.work / "bare", log=tree.log, epoch=job.epoch)
     bare.root.mkdir()
     sandbox.bind(tree.root, bare.root, recursive=False)

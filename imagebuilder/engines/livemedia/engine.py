@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -170,11 +170,13 @@ class LivemediaEngine:
                     "kickstart_file": places.kickstart,
                 }
             )
+            wholes: list[bool] = []
             try:
-                outcome = _run_worker(job, request)
+                outcome = _run_worker(job, request, lambda: wholes.append(True))
             finally:
                 _see_that_nothing_is_left((work, tmp, results))
-            keeping.keep(places.results, place, facts)
+                if wholes:  # whatever came of the image: Anaconda need not run for the next
+                    keeping.keep(places.results, place, facts)
         return outcome, notes, found.title
 
 
@@ -243,7 +245,8 @@ def _see_that_nothing_is_left(folders: Sequence[Path]) -> None:
         time.sleep(0.2)
 
 
-def _run_worker(job: Job, request: Request) -> Outcome:
+def _run_worker(job: Job, request: Request, whole: Callable[[], None] = lambda: None) -> Outcome:
+    """Run the worker; ``whole`` is called once what was installed may be kept."""
     outcomes: list[Outcome] = []
     failures: list[ImageBuilderError] = []
 
@@ -254,6 +257,8 @@ def _run_worker(job: Job, request: Request) -> Outcome:
             return
         if "event" in message:
             request.reporter.observer(Event(**message["event"]))
+        elif "whole" in message:
+            whole()
         elif "outcome" in message:
             outcomes.append(Outcome.model_validate(message["outcome"]))
         elif "error" in message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
 _LIVE = ("livenet", "dmsquash-live")  # modules that fetch a root and take it as one
 _NAME = "vmlinuz-"
 _RESCUE = "0-rescue"
+_MISSING = re.compile(r"[mM]odule '([^']+)' cannot be found or installed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
     result = tree.run(
         argv, what="dracut", timeout=job.options.seconds("initrd", _TIMEOUT), keep=2000, check=False
     )
-    _check_said(result, tree.log)
+    check_said(result, tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into)
     tree.remove(_OUTPUT)
     paths = initrd_paths(into, job.work / "scratch-initrd")
@@ -140,7 +142,7 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
     return False
 
 
-def _check_said(result: command.Result, log: Path) -> None:
+def check_said(result: command.Result, log: Path) -> None:
     """Raise unless dracut made an initrd that finds a live root.
 
     Raises:
@@ -152,7 +154,15 @@ def _check_said(result: command.Result, log: Path) -> None:
         if lines and f"Including module: {name} ***" not in said:
             raise _lacking(name, log, "\n".join(lines[-10:]))
     if result.returncode:
-        raise command.failure(result, what="dracut", log=log)
+        missing = _MISSING.search(said)
+        raise command.failure(
+            result,
+            what=f"dracut has no module {missing[1]}" if missing else "dracut failed",
+            log=log,
+            fix="add the package that brings it, or take it out of [livemedia] dracut_args"
+            if missing
+            else "see in its log what it misses",
+        )
 
 
 def _lacking(name: str, log: Path, excerpt: str = "") -> StepError:

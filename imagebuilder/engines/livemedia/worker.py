@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ _GRACE = 3.0  # seconds between asking it to end and killing it
 _ANACONDA = Path("/tmp")  # noqa: S108 - where Anaconda writes its logs; here it is our own
 
 
-def work(job: Job, reporter: Reporter) -> Outcome:
-    """Make an image.
+def work(job: Job, reporter: Reporter, whole: Callable[[], None]) -> Outcome:
+    """Make an image; ``whole`` is called once what was installed may be kept.
 
     Raises:
         StepError: something failed; the cause is looked for.
@@ -56,7 +57,7 @@ def work(job: Job, reporter: Reporter) -> Outcome:
         _separate(job)
         with clock.step(STEP, f"livemedia-creator {job.version}"):
             clock.seconds.update(_install(job, logs, reporter))
-    return assemble(job, logs, clock)
+    return assemble(job, logs, clock, whole)
 
 
 def _separate(job: Job) -> None:
@@ -176,7 +177,8 @@ def main() -> int:
     # As the first process of its PID namespace it gets no signal that it has no handler for.
     signal.signal(signal.SIGTERM, lambda *_: cancel.set())
     try:
-        outcome = work(job, Reporter(subject=job.name, observer=observe, cancel=cancel))
+        reporter = Reporter(subject=job.name, observer=observe, cancel=cancel)
+        outcome = work(job, reporter, lambda: say("whole", {}))
     except ImageBuilderError as error:
         say("error", error.to_dict())
         return 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import written
 
+from imagebuilder.command import Result
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia import arguments, initrd
 from imagebuilder.errors import StepError
@@ -95,3 +97,20 @@ def test_of_our_own_modules_those_that_the_tree_lacks_are_left_out(tree: Tree) -
     with pytest.raises(StepError, match="lacks its module livenet") as caught:
         initrd.arguments(tree, "6.1", ours)
     assert "dracut-live" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "error"),
+    [
+        ("dracut: dracut module 'livenet' cannot be found or installed.", 0, "module livenet"),
+        ("dracut: dracut module 'xfs2' cannot be found or installed.", 1, "no module xfs2: exit"),
+        ("dracut[E]: FAILED: x", 1, "dracut failed: exit status 1"),
+    ],
+)
+def test_what_dracut_leaves_out_is_said(tmp_path: Path, said: str, status: int, error: str) -> None:
+    result = Result(argv=("dracut",), returncode=status, stdout=said, stderr="", seconds=1)
+    with pytest.raises(StepError, match=error) as caught:
+        initrd.check_said(result, tmp_path / "log")
+    assert said in caught.value.excerpt
+    good = "*** Including module: livenet ***\nmodule 'livenet' depends on 'network'"
+    initrd.check_said(replace(result, stdout=good, returncode=0), tmp_path / "log")
