@@ -221,6 +221,8 @@ class _Look:
 
     def _unseen(self, text: str, error: ImageBuilderError | None = None) -> None:
         where = self.resolved.place("distro")
+        said = error.excerpt.strip().splitlines()[-1:] if error else []
+        text = ": ".join((text, *said))
         self.findings.append(found("IB100", text, where, fix=error.fix if error else ""))
 
 

@@ -181,6 +181,13 @@ def test_units_are_not_foreseen_where_a_script_installs_software(
     assert of_fragment(make_project, tmp_path, script) == [("IB100", "kickstarts/x.ks:4")]
 
 
+def test_what_runs_after_a_failure_may_fail_unseen(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    text = "%post\ntrue\n%end\n%onerror\ntrue\n%end"
+    assert of_fragment(make_project, tmp_path, text) == [("IB504", "kickstarts/x.ks:1")]
+
+
 def test_without_contents_units_are_not_looked_for(
     make_project: MakeProject,
     tmp_path: Path,

@@ -14,7 +14,7 @@ from imagebuilder.engines.direct.contents import units_of
 from imagebuilder.engines.direct.index import Index
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import StepError
-from imagebuilder.progress import Reporter
+from imagebuilder.progress import Event, Reporter
 
 REPORTER = Reporter(subject="r")
 
@@ -126,8 +126,33 @@ def test_a_mirror_that_cannot_be_reached_leaves_nothing(
     fake_programs.write("apt-get", "echo 'E: no route' >&2; exit 100")
     with pytest.raises(StepError, match="lists of the files"):
         units_of(index, "amd64", ["cron"], REPORTER, offline=False)
+    assert len(fake_programs.calls()) == 2
     assert not (index.folder / "contents").exists()
     assert not (index.folder / "units.json").exists()
+
+
+def test_a_mirror_that_fails_once_is_asked_again(
+    index: Index, apt: FakePrograms, tmp_path: Path
+) -> None:
+    program = apt.folder / "apt-get"
+    lines = program.read_text().splitlines()
+    once = f"test -e {tmp_path}/asked || {{ touch {tmp_path}/asked; exit 100; }}"
+    program.write_text("\n".join((*lines[:2], once, *lines[2:])) + "\n")
+    found = units_of(index, "amd64", ["cron"], REPORTER, offline=False)
+    assert found.names == {"cron.service"}
+    assert len(apt.calls()) == 2
+
+
+def test_what_was_known_serves_while_a_mirror_cannot_be_reached(
+    index: Index, apt: FakePrograms
+) -> None:
+    before = units_of(index, "amd64", ["cron"], REPORTER, offline=False)
+    (index.lists / "mirror_dists_x_InRelease").write_text(RELEASE.format("b" * 64))
+    apt.write("apt-get", "echo 'E: no route' >&2; exit 100")
+    events: list[Event] = []
+    reporter = Reporter(subject="r", observer=events.append)
+    assert units_of(index, "amd64", ["cron"], reporter, offline=False) == before
+    assert any("fetched before" in each.text for each in events)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])

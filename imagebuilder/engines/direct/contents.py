@@ -90,22 +90,30 @@ def _known(index: Index, arch: str, reporter: Reporter, *, offline: bool) -> _Kn
     named = _named(index.lists, arch)
     digest = digest_of("\n".join(sorted(line for lines in named.values() for line in lines)))
     with FileLock(index.folder / "contents.lock", timeout=_TIMEOUT):
+        before: _Known | None = None
         try:
-            known = _Known.model_validate_json(path.read_bytes())
-            if known.digest == digest:
-                return known
+            before = _Known.model_validate_json(path.read_bytes())
+            if before.digest == digest:
+                return before
         except (OSError, ValidationError):
             pass
         if not any(named.values()):
             raise StepError("the package archive does not list the files of its packages")
         if offline:
             raise StepError("the lists of files are not in the cache, and must not be fetched")
-        with reporter.step("contents", "fetching the lists of the files of packages"):
-            known = _Known(
-                digest=digest,
-                brings=_fetch(index, reporter),
-                unlisted=_unlisted(index.lists, named),
-            )
+        try:
+            with reporter.step("contents", "fetching the lists of the files of packages"):
+                known = _Known(
+                    digest=digest,
+                    brings=_fetch(index, reporter),
+                    unlisted=_unlisted(index.lists, named),
+                )
+        except StepError as error:
+            if before is None:
+                raise
+            # Packages seldom change their units: what was known is better than nothing.
+            reporter.note("contents", f"{error.what}; those that were fetched before are used")
+            return before
         write(path, known.model_dump_json())
     return known
 
@@ -141,13 +149,7 @@ def _fetch(index: Index, reporter: Reporter) -> dict[str, tuple[str, ...]]:
     own = (index.folder / "apt.conf").read_text(encoding="utf-8")
     write(settings, f'{own}Dir::State::lists "{lists}/";\n{_TARGETS}')
     try:
-        command.run(
-            ["apt-get", "update", "--error-on=any"],
-            timeout=_TIMEOUT,
-            cancel=reporter.cancel,
-            env={**environment(index.folder), "APT_CONFIG": str(settings)},
-            what="fetching the lists of the files of packages",
-        )
+        _update(settings, index, reporter)
         brings: dict[str, set[str]] = defaultdict(set)
         for path in sorted(lists.glob("*Contents-*")):
             with _opened(path) as file:
@@ -156,6 +158,26 @@ def _fetch(index: Index, reporter: Reporter) -> dict[str, tuple[str, ...]]:
         return {name: tuple(sorted(units)) for name, units in sorted(brings.items())}
     finally:
         shutil.rmtree(lists, ignore_errors=True)
+
+
+def _update(settings: Path, index: Index, reporter: Reporter) -> None:
+    """Let apt fetch the Contents.
+
+    They are large, and a mirror may be renewed meanwhile: apt is asked a second time, and takes
+    up what it has of them.
+    """
+    for is_last in (False, True):
+        result = command.run(
+            ["apt-get", "update", "--error-on=any"],
+            timeout=_TIMEOUT,
+            cancel=reporter.cancel,
+            env={**environment(index.folder), "APT_CONFIG": str(settings)},
+            check=is_last,
+            what="fetching the lists of the files of packages",
+            fix="see that the mirrors can be reached; lint says it all when it is run again",
+        )
+        if result.returncode == 0:
+            return
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -18,6 +18,7 @@ _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
 # Modules of dracut, where the image has them.  Without network-legacy dracut 059 picks
 # systemd-networkd, which never fetches root=live:http….  106 (Debian 13) still has it.
 _ADD = ("livenet", "dmsquash-live", "network-legacy")
+_SKIP = ("/usr/lib/dracut/skipcpio", "/lib/dracut/skipcpio")
 _OMIT = ("nfs", "systemd-networkd")
 
 
@@ -58,7 +59,7 @@ def arguments(tree: Tree, release: str) -> list[str]:
         "--omit",
         " ".join(each for each in _OMIT if each in modules),
         "--compress",
-        "zstd -T0 -3",
+        "zstd -T0 -3" if _has_zstd(tree) else "gzip",
         "--tmpdir",
         "/run",
         _OUTPUT,
@@ -100,15 +101,22 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str,
     if result.returncode:
         raise command.failure(result, what="dracut", log=tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into)
-    # dracut wrote it with these very programs of the image.
+    # dracut wrote it with these very programs of the image.  Microcode stands before the archive,
+    # in one of its own that is not compressed: dracut's skipcpio leaves that out.
+    skip = next((each for each in _SKIP if tree.exists(each)), "cat")
+    unpack = "zstd -dcq" if _has_zstd(tree) else "gzip -dcq"
     listed = tree.run(
-        ["sh", "-c", f"zstd -dcq {_OUTPUT} | cpio --quiet -t"],
+        ["sh", "-c", f"{skip} {_OUTPUT} | {unpack} | cpio --quiet -t"],
         what="listing the initrd",
         keep=1 << 16,
         logged=False,
     )
     tree.remove(_OUTPUT)
     return tuple(listed.stdout.splitlines())
+
+
+def _has_zstd(tree: Tree) -> bool:
+    return tree.exists("/usr/bin/zstd")  # gzip is in every Debian
 
 
 def copy_kernel(tree: Tree, release: str, into: Path) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import FakePrograms, written
 
+from imagebuilder.command import Result
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct import initrd, packages
 from imagebuilder.engines.direct.seal import clamp_times, seal
@@ -292,6 +294,40 @@ def test_no_kernel(tree: Tree) -> None:
     with pytest.raises(StepError, match="no kernel") as caught:
         initrd.kernel_release(tree)
     assert "linux-image-amd64" in caught.value.fix
+
+
+class DracutTree(Tree):
+    """A tree with a dracut that leaves out nothing, and notes what it is asked."""
+
+    def run(self, argv: Any, **_: Any) -> Any:
+        with self.log.open("a") as file:
+            file.write(" ".join(argv) + "\n")
+        written(self.root, {"run/imagebuilder-initrd.img": "initrd"})
+        said = "".join(f"Including module: {n} ***\n" for n in ("livenet", "dmsquash-live"))
+        return Result(argv=tuple(argv), returncode=0, stdout=said, stderr="", seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("files", "compress", "listing"),
+    [
+        (
+            ["usr/bin/zstd", "usr/lib/dracut/skipcpio"],
+            "--compress zstd",
+            "/usr/lib/dracut/skipcpio /run/imagebuilder-initrd.img | zstd -dcq | cpio",
+        ),
+        ([], "--compress gzip", "cat /run/imagebuilder-initrd.img | gzip -dcq | cpio"),
+    ],
+)
+def test_the_initrd_is_compressed_by_what_the_image_has(
+    tmp_path: Path, files: list[str], compress: str, listing: str
+) -> None:
+    tree = DracutTree(root=tmp_path / "root", log=tmp_path / "log", epoch=0)
+    written(tree.root, dict.fromkeys(files, ""))
+    initrd.make(tree, "6.1.0", tmp_path / "initrd.img", Reporter(subject="r"))
+    made, listed = tree.log.read_text().splitlines()
+    assert compress in made
+    assert listing in listed
+    assert (tmp_path / "initrd.img").read_text() == "initrd"
 
 
 NEEDED = {
