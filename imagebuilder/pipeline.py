@@ -270,7 +270,10 @@ def publish_image(
     from imagebuilder.catalog import Catalog, TestEvidence
 
     options = options or Options.make()
-    opened = Catalog.open(catalog) if isinstance(catalog, str) else catalog
+    if isinstance(catalog, str):
+        opened = Catalog.open(catalog, exports=project.settings.exports_of(catalog))
+    else:
+        opened = catalog
     evidence = None
     if report:
         passed = sum(check.outcome == "passed" for check in report.checks)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+ExportFormat = Literal["fcos", "simplestreams", "ims", "matchbox", "oci"]
 
 
 class Retention(BaseModel):
@@ -64,3 +67,32 @@ class ChannelPolicy(BaseModel):
     def only_promotes(self) -> bool:
         """Whether only a release that is published already can meet it."""
         return bool(self.source or self.approvals or self.signatures)
+
+
+def _public_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.username
+    except ValueError:
+        wrong = True
+    if value and (wrong or not value.isprintable() or any(sign in value for sign in " ?#\"'\\")):
+        raise ValueError("a URL that readers reach the catalog by, such as http://HOST/FOLDER/")
+    return f"{value.rstrip('/')}/" if value else ""
+
+
+class Exports(BaseModel):
+    """``[exports]``: what is written beside the catalog's own objects, for other tools.
+
+    It holds for the catalog that the project file names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    formats: tuple[ExportFormat, ...] = Field(
+        default=(), description="which: fcos, simplestreams, ims, matchbox, oci"
+    )
+    url: Annotated[str, AfterValidator(_public_url)] = Field(
+        default="",
+        description="under which URL readers reach the catalog by plain HTTP; a bucket's own is "
+        "known",
+    )

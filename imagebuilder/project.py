@@ -18,7 +18,7 @@ from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.family import Family, Member
 from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
-from imagebuilder.policies import ChannelPolicy, Retention
+from imagebuilder.policies import ChannelPolicy, Exports, Retention
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretName, SecretSource, Snapshot
 from imagebuilder.sizes import size_of
@@ -87,6 +87,11 @@ class ProjectFile(BaseModel):
     retention: Retention = Field(
         default_factory=Retention, description="which releases catalog gc keeps"
     )
+    exports: Exports = Field(
+        default_factory=Exports,
+        description="what is written beside the catalog for other tools; not if another catalog "
+        "than the project's is named",
+    )
     secrets: dict[SecretName, SecretSource] = Field(
         default_factory=dict,
         description="where what secret(NAME) stands for comes from; a recipe's own go first",
@@ -99,6 +104,10 @@ class ProjectFile(BaseModel):
         description="fragments that are no templates, as patterns below kickstarts/ such as "
         "`vendor/*`: they are taken as they stand",
     )
+
+    def exports_of(self, catalog: str) -> Exports:
+        """Return what is exported of a catalog: of another one than the project's nothing is."""
+        return Exports() if self.catalog and catalog != self.catalog else self.exports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

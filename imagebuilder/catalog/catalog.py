@@ -13,7 +13,7 @@ from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
 from imagebuilder.catalog.model import Channel, Release
 from imagebuilder.catalog.reader import reporter_of
-from imagebuilder.catalog.records import Running
+from imagebuilder.catalog.records import ReleaseName, Running
 from imagebuilder.catalog.steering import CatalogSteering
 from imagebuilder.image import Image
 from imagebuilder.policies import ChannelPolicy, Retention
@@ -68,7 +68,9 @@ class Catalog(CatalogSteering):
             CatalogError: no passing test is shown and no override given; or a file of the image
                 is not what its facts say; or the store failed.  The channel is as it was.
         """
-        return publishing.publish(
+        self._check_exports()
+        reporter = reporter_of(image.recipe, observer, cancel)
+        release = publishing.publish(
             self.store,
             image,
             channel=channel,
@@ -78,8 +80,10 @@ class Catalog(CatalogSteering):
             git_commit=git_commit,
             by=by,
             policy=policy,
-            reporter=reporter_of(image.recipe, observer, cancel),
+            reporter=reporter,
         )
+        self._export([image.recipe], reporter)
+        return release
 
     def promote(
         self,
@@ -122,7 +126,9 @@ class Catalog(CatalogSteering):
                 generation.  The channel is as it was.
         """
         read.check_marker(self.store)
-        return moves.promote(
+        self._check_exports()
+        reporter = reporter_of(name, observer, cancel)
+        moved = moves.promote(
             self.store,
             name,
             version_or_channel,
@@ -133,8 +139,10 @@ class Catalog(CatalogSteering):
             policy=policy,
             folder=folder or Path(),
             override=override,
-            reporter=reporter_of(name, observer, cancel),
+            reporter=reporter,
         )
+        self._export([name], reporter)
+        return moved
 
     def rollback(
         self,
@@ -158,7 +166,9 @@ class Catalog(CatalogSteering):
                 channel is not at the expected generation.  The channel is as it was.
         """
         read.check_marker(self.store)
-        return moves.rollback(
+        self._check_exports()
+        reporter = reporter_of(name, observer, cancel)
+        moved = moves.rollback(
             self.store,
             name,
             channel,
@@ -166,8 +176,10 @@ class Catalog(CatalogSteering):
             reason=reason,
             by=by,
             expected=expected_generation,
-            reporter=reporter_of(name, observer, cancel),
+            reporter=reporter,
         )
+        self._export([name], reporter)
+        return moved
 
     def gc(
         self,
@@ -196,9 +208,23 @@ class Catalog(CatalogSteering):
                 what it keeps is not known; or the store failed.
         """
         reporter = reporter_of("catalog", observer, cancel)
-        return collect.collect(
-            self.store, policy or Retention(), dry_run=dry_run, reporter=reporter
+        self._check_exports()
+
+        def unlisted(doomed: Sequence[ReleaseName]) -> None:
+            self._export(sorted({each.name for each in doomed}), reporter)
+
+        freed = collect.collect(
+            self.store,
+            policy or Retention(),
+            dry_run=dry_run,
+            unlisted=unlisted,
+            reporter=reporter,
         )
+        if self.exports.formats and freed.releases and not dry_run:
+            from imagebuilder.catalog import exports
+
+            exports.prune(self.store, (each.name for each in freed.releases), reporter)
+        return freed
 
     def report_running(self, name: str, version_or_image: str, *, host: str) -> Running:
         """Note that a host runs a release, so that garbage collection keeps it for a while.
@@ -246,6 +272,9 @@ class Catalog(CatalogSteering):
         from imagebuilder.catalog import signing  # cryptography takes a while to import
 
         reporter = reporter_of(name, observer, cancel)
-        return signing.sign(
+        self._check_exports()
+        keys = signing.sign(
             self.store, name, version_or_channel, signers=signers, days=days, reporter=reporter
         )
+        self._export([name], reporter)
+        return keys

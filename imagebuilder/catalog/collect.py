@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from imagebuilder.catalog import layout, leases, read
@@ -48,8 +48,18 @@ class Freed:
     failures: tuple[Finding, ...] = ()
 
 
-def collect(store: ObjectStore, policy: Retention, *, dry_run: bool, reporter: Reporter) -> Freed:
-    """Delete what nothing keeps; see :meth:`imagebuilder.catalog.Catalog.gc`."""
+def collect(
+    store: ObjectStore,
+    policy: Retention,
+    *,
+    dry_run: bool,
+    unlisted: Callable[[Sequence[ReleaseName]], None],
+    reporter: Reporter,
+) -> Freed:
+    """Delete what nothing keeps; see :meth:`imagebuilder.catalog.Catalog.gc`.
+
+    ``unlisted`` is called when releases are no longer listed, and before they are deleted.
+    """
     read.check_marker(store)
     if dry_run:
         with reporter.step("list"):
@@ -66,7 +76,9 @@ def collect(store: ObjectStore, policy: Retention, *, dry_run: bool, reporter: R
     # Two collections must not run at once, which only conditional writes can prevent.
     store.prepare(reporter.cancel)
     record = Collection(id=secrets.token_hex(16), by=whoami(), started=now())
-    collector = _Collector(store=store, reporter=reporter, record=record, etag=_free(store))
+    collector = _Collector(
+        store=store, reporter=reporter, record=record, etag=_free(store), unlisted=unlisted
+    )
     collector.write()
     try:
         return collector.run(policy)
@@ -83,6 +95,7 @@ class _Collector:
     reporter: Reporter
     record: Collection
     etag: str | None
+    unlisted: Callable[[Sequence[ReleaseName]], None]
     beaten: float = 0.0  # time.monotonic() before gc.json was last written
     failures: list[Finding] = field(default_factory=list)
 
@@ -163,6 +176,7 @@ class _Collector:
 
         # First from the list, then the thing itself: what is listed is there.
         update(self.store, layout.INDEX, without, self.reporter.cancel)
+        self.unlisted(doomed)
         return [
             each
             for each in doomed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +14,7 @@ from imagebuilder.catalog.packages import Match, ReleaseDiff
 from imagebuilder.catalog.verify import Verification
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.names import check_name
+from imagebuilder.policies import Exports
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.stores import ObjectStore, open_store
 
@@ -27,19 +28,21 @@ class CatalogReader:
     """What can be done with a catalog without writing to it."""
 
     store: ObjectStore
+    exports: Exports = field(default_factory=Exports)
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, exports: Exports | None = None) -> Self:
         """Return the catalog at a URL; nothing is read, made or reached yet.
 
         Args:
             url: ``file:///absolute/folder``, the plain path of a folder, or
                 ``s3://bucket/prefix``.
+            exports: what is written for other tools with each change.
 
         Raises:
             InputError: the URL is none of these.
         """
-        return cls(store=open_store(url))
+        return cls(store=open_store(url), exports=exports or Exports())
 
     @property
     def url(self) -> str:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from imagebuilder.catalog import channels, gate, read, rules
+from imagebuilder.catalog.exporting import CatalogExporting
 from imagebuilder.catalog.manifest import clean, now, whoami
 from imagebuilder.catalog.model import Channel, Pin, Release, check_channel, is_version
 from imagebuilder.catalog.moves import path_to
-from imagebuilder.catalog.reader import CatalogReader
+from imagebuilder.catalog.reader import reporter_of
 from imagebuilder.catalog.records import Approval, check_host
 from imagebuilder.catalog.rules import Choice, Rollout, Rules
 from imagebuilder.errors import InputError
 from imagebuilder.names import check_name
-from imagebuilder.progress import Cancel
+from imagebuilder.progress import Cancel, ignore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogSteering(CatalogReader):
+class CatalogSteering(CatalogExporting):
     """What decides which release comes where."""
 
     def approve(self, name: str, version: str, *, who: str, reason: str = "") -> Approval:
@@ -41,7 +43,7 @@ class CatalogSteering(CatalogReader):
         check_name(name)
         read.check_marker(self.store)
         mark = Pin(reason=clean(reason), by=clean(by) or whoami(), time=now())
-        return channels.pin(self.store, name, channel, mark, Cancel())
+        return self._pin(name, channel, mark)
 
     def unpin(self, name: str, channel: str) -> Channel:
         """Let a pinned channel move again; nothing happens if it is not pinned.
@@ -52,7 +54,7 @@ class CatalogSteering(CatalogReader):
         check_channel(channel)
         check_name(name)
         read.check_marker(self.store)
-        return channels.pin(self.store, name, channel, None, Cancel())
+        return self._pin(name, channel, None)
 
     def dead_end(self, name: str, version: str, *, reason: str | None) -> Rules:
         """Say that a release must not be booted any more; without a reason, that it may.
@@ -69,7 +71,7 @@ class CatalogSteering(CatalogReader):
             marks = rules.marked(before.dead_ends, release.version, _said(reason))
             return before.model_copy(update={"dead_ends": marks})
 
-        return rules.change(self.store, name, decide, Cancel())
+        return self._rules(name, decide)
 
     def barrier(self, name: str, version: str, *, reason: str | None) -> Rules:
         """Say that hosts with an older release must boot this one before a newer one.
@@ -85,7 +87,7 @@ class CatalogSteering(CatalogReader):
             marks = rules.marked(before.barriers, release.version, _said(reason))
             return before.model_copy(update={"barriers": marks})
 
-        return rules.change(self.store, name, decide, Cancel())
+        return self._rules(name, decide)
 
     def rollout(self, name: str, channel: str, *, minutes: int, percent: float = 0.0) -> Rules:
         """Let hosts get what a channel names now one after the other, see :meth:`choose`.
@@ -111,7 +113,7 @@ class CatalogSteering(CatalogReader):
                 update={"rollouts": {**others, channel: made} if minutes else others}
             )
 
-        return rules.change(self.store, name, decide, Cancel())
+        return self._rules(name, decide)
 
     def choose(self, name: str, channel: str, *, host: str, running: str = "") -> Choice:
         """Say which release a host should boot.
@@ -137,6 +139,18 @@ class CatalogSteering(CatalogReader):
         found = rules.get(self.store, name)
         path = path_to(pointer.history)
         return rules.choose(found, pointer, path, host, running, datetime.now(UTC))
+
+    def _pin(self, name: str, channel: str, mark: Pin | None) -> Channel:
+        self._check_exports()
+        found = channels.pin(self.store, name, channel, mark, Cancel())
+        self._export([name], reporter_of(name, ignore, None))
+        return found
+
+    def _rules(self, name: str, decide: Callable[[Rules], Rules]) -> Rules:
+        self._check_exports()
+        found = rules.change(self.store, name, decide, Cancel())
+        self._export([name], reporter_of(name, ignore, None))
+        return found
 
     def _release(self, name: str, version: str) -> Release:
         check_name(name)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebuilder.cli import contents_verbs, policy_verbs, signing_verbs
+from imagebuilder.cli import contents_verbs, export_verbs, policy_verbs, signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
 from imagebuilder.errors import CatalogError, InputError, Location
@@ -76,6 +76,7 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument("name", metavar="NAME")
     for each in ("old", "new"):
         made.add_argument(each, metavar=each.upper(), help="a version, or a channel's name")
+    export_verbs.add(verb)
     policy_verbs.add(verb)
     made = verb(
         "sign", "Sign a release; with a channel, also that it names it.", signing_verbs.sign
@@ -178,7 +179,7 @@ def verify(context: Context) -> int:
 
 def gc(context: Context) -> int:
     """``catalog gc``."""
-    freed = opened(context).gc(
+    freed = opened(context, changes=True).gc(
         _policy(context),
         dry_run=context.args.dry_run,
         observer=context.out.observer(),

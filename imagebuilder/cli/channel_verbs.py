@@ -47,7 +47,7 @@ def promote(context: Context) -> int:
         if (Path(args.directory) / PROJECT_FILE).exists():
             raise  # the channel's policy stands there, and cannot be read
         project = None
-    moved = opened(context).promote(
+    moved = opened(context, changes=True).promote(
         args.name,
         args.source or args.version,
         to=args.to,
@@ -64,7 +64,7 @@ def promote(context: Context) -> int:
 def rollback(context: Context) -> int:
     """``rollback``."""
     args = context.args
-    moved = opened(context).rollback(
+    moved = opened(context, changes=True).rollback(
         args.name,
         args.channel,
         to=args.to,

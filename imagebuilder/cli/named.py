@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagebuilder.cli.context import Context
 from imagebuilder.errors import InputError
+from imagebuilder.names import PROJECT_FILE
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog
+    from imagebuilder.project import ProjectFile
 
 
 def asked(context: Context) -> str:
@@ -24,8 +27,16 @@ def _default_channel(context: Context) -> str:
         return "testing"
 
 
-def opened(context: Context) -> Catalog:
-    """Return the catalog that the command line or the project names."""
+def opened(context: Context, *, changes: bool = False) -> Catalog:
+    """Return the catalog that the command line or the project names.
+
+    Args:
+        context: the run of the command.
+        changes: whether it is going to be changed, so that the project's exports must follow.
+
+    Raises:
+        InputError: none is named; or what is to be exported cannot be read.
+    """
     from imagebuilder.catalog import Catalog
 
     url = context.args.catalog
@@ -38,4 +49,19 @@ def opened(context: Context) -> Catalog:
         raise InputError(
             "no catalog is named", fix="say --catalog URL, or set IMAGEBUILDER_CATALOG"
         )
-    return Catalog.open(url)
+    settings = settings_of(context) if changes else None
+    return Catalog.open(url, exports=settings.exports_of(url) if settings else None)
+
+
+def settings_of(context: Context) -> ProjectFile | None:
+    """Return the project file, None outside a project.
+
+    Raises:
+        InputError: there is one, and it cannot be read.
+    """
+    try:
+        return context.project().settings
+    except InputError:
+        if (Path(context.args.directory) / PROJECT_FILE).exists():
+            raise
+        return None

@@ -63,7 +63,7 @@ def approve(context: Context) -> int:
 def pin(context: Context) -> int:
     """``catalog pin``."""
     args = context.args
-    found = opened(context).pin(args.name, args.channel, reason=args.reason)
+    found = opened(context, changes=True).pin(args.name, args.channel, reason=args.reason)
     context.out.data("channel", found.model_dump(mode="json", exclude={"history"}))
     context.out.say(f"{found.name}: channel {found.channel} stays at {found.release}")
     return 0
@@ -71,7 +71,7 @@ def pin(context: Context) -> int:
 
 def unpin(context: Context) -> int:
     """``catalog unpin``."""
-    found = opened(context).unpin(context.args.name, context.args.channel)
+    found = opened(context, changes=True).unpin(context.args.name, context.args.channel)
     context.out.data("channel", found.model_dump(mode="json", exclude={"history"}))
     context.out.say(f"{found.name}: channel {found.channel} can be moved")
     return 0
@@ -81,20 +81,22 @@ def dead_end(context: Context) -> int:
     """``catalog dead-end``."""
     args = context.args
     return _say_rules(
-        context, opened(context).dead_end(args.name, args.version, reason=args.reason)
+        context, opened(context, changes=True).dead_end(args.name, args.version, reason=args.reason)
     )
 
 
 def barrier(context: Context) -> int:
     """``catalog barrier``."""
     args = context.args
-    return _say_rules(context, opened(context).barrier(args.name, args.version, reason=args.reason))
+    return _say_rules(
+        context, opened(context, changes=True).barrier(args.name, args.version, reason=args.reason)
+    )
 
 
 def rollout(context: Context) -> int:
     """``catalog rollout``."""
     args = context.args
-    found = opened(context).rollout(
+    found = opened(context, changes=True).rollout(
         args.name, args.channel, minutes=args.minutes, percent=args.percent
     )
     return _say_rules(context, found)

@@ -69,7 +69,7 @@ def trust(context: Context) -> Trust | None:
 def sign(context: Context) -> int:
     """``catalog sign``."""
     which = asked(context)
-    ids = opened(context).sign(
+    ids = opened(context, changes=True).sign(
         context.args.name,
         which,
         signers=_signers(context),

@@ -79,7 +79,7 @@ def publish(context: Context) -> int:
                 "no catalog is named",
                 fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
             )
-        catalog = Catalog.open(url)
+        catalog = Catalog.open(url, exports=project.settings.exports_of(url))
         channel = context.args.channel or project.settings.channel
         names = work.names()
         outlooks = _outlooks(context, work, names)

@@ -40,11 +40,15 @@ class Object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """An object that is there: its size in bytes, and when it was written (epoch seconds)."""
+    """An object that is there: its size in bytes, and when it was written (epoch seconds).
+
+    ``etag`` is what an S3 server calls these bytes; "" where that is not known.
+    """
 
     key: str
     size: int
     modified: float
+    etag: str = ""
 
 
 class ObjectStore(Protocol):

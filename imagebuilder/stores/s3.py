@@ -224,7 +224,10 @@ class S3Store:
                     return None
                 raise
         return Stat(
-            key=key, size=found["ContentLength"], modified=found["LastModified"].timestamp()
+            key=key,
+            size=found["ContentLength"],
+            modified=found["LastModified"].timestamp(),
+            etag=str(found["ETag"]),
         )
 
     def list(self, prefix: str) -> Iterator[Stat]:

@@ -1,0 +1,73 @@
+"""What a catalog hands on to other tools, with each change or when it is asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.catalog import read
+from imagebuilder.catalog.reader import CatalogReader, reporter_of
+from imagebuilder.errors import InputError
+from imagebuilder.policies import Exports
+from imagebuilder.progress import Cancel, Observer, Reporter, ignore
+from imagebuilder.stores import FileStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogExporting(CatalogReader):
+    """Exports of a catalog."""
+
+    def export(
+        self,
+        exports: Exports | None = None,
+        *,
+        output_dir: Path | None = None,
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+    ) -> int:
+        """Write what other tools read, where it is not as it should be.
+
+        Args:
+            exports: which formats; by default those that the catalog was opened with.
+            output_dir: a folder that gets the files, at the same paths; by default they go into
+                the catalog.
+            observer: gets the step ``export``.
+            cancel: looked at all the time.
+
+        Returns:
+            How many files were written.
+
+        Raises:
+            InputError: no format is asked for, or one cannot be made of this catalog.
+            CatalogError: something cannot be read or written.
+        """
+        from imagebuilder.catalog import exports as exporting
+
+        exports = exports or self.exports
+        if not exports.formats:
+            raise InputError(
+                "no format is named",
+                fix='name some, or say in imagebuilder.toml: [exports] formats = ["fcos"]',
+            )
+        place = exporting.place_of(self.store, exports, whole=output_dir is not None)
+        read.check_marker(self.store)
+        reporter = reporter_of("catalog", observer, cancel)
+        target = FileStore(output_dir) if output_dir else self.store
+        target.prepare(reporter.cancel)
+        return exporting.write(self.store, exports.formats, place, None, reporter, target)
+
+    def _check_exports(self) -> None:
+        """Refuse, before anything is done, what cannot be exported."""
+        if self.exports.formats:
+            from imagebuilder.catalog import exports as exporting
+
+            exporting.place_of(self.store, self.exports)
+
+    def _export(self, names: Sequence[str], reporter: Reporter) -> None:
+        """Let the exports follow after something of these recipes was changed."""
+        if self.exports.formats:
+            from imagebuilder.catalog import exports as exporting
+
+            place = exporting.place_of(self.store, self.exports)
+            exporting.write(self.store, self.exports.formats, place, names, reporter)

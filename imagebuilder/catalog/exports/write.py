@@ -1,0 +1,227 @@
+"""Writing exports so that they follow the catalog, whoever else moves a channel meanwhile.
+
+Nothing is kept of them: each file follows from the catalog's state, and is the same whoever
+makes it.  A file is written with ``If-Match`` on what was there *before* the state was looked at
+for the last time; so who saw an older state never replaces what follows from a newer one, but
+looks again.  What a file names is written before it.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from imagebuilder.catalog import layout, read
+from imagebuilder.catalog.exports import fcos, ims, matchbox, oci, simplestreams
+from imagebuilder.catalog.exports.file import File
+from imagebuilder.catalog.exports.place import Place
+from imagebuilder.catalog.exports.view import Reader, State
+from imagebuilder.catalog.model import is_version
+from imagebuilder.errors import CatalogError, Location
+from imagebuilder.policies import ExportFormat
+from imagebuilder.progress import Reporter
+from imagebuilder.stores import Conflict, FileStore, ObjectStore
+from imagebuilder.stores.base import download
+
+_ATTEMPTS = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
+_AGAIN = "imagebuilder catalog export writes what is due; imagebuilder catalog verify says more"
+
+_S = TypeVar("_S")
+
+
+def write(
+    store: ObjectStore,
+    formats: Sequence[ExportFormat],
+    place: Place,
+    names: Sequence[str] | None,
+    reporter: Reporter,
+    target: ObjectStore | None = None,
+) -> int:
+    """Write the exports of recipes that are not as they should be.
+
+    Args:
+        store: the catalog.
+        formats: which.
+        place: where the files say that the catalog is.
+        names: whose channels may have been moved; None: all.
+        reporter: gets the step ``export``.
+        target: where to; by default into the catalog.
+
+    Returns:
+        How many files were written.
+
+    Raises:
+        CatalogError: the store failed; or something of these recipes cannot be read.  What does
+            not hang on that was written all the same.
+    """
+    target = target or store
+    reader = Reader(store=store)
+    problems: list[str] = []
+    count = 0
+    with reporter.step("export", " ".join(formats)):
+        if names is None:
+            names = [each.name for each in reader.states()]
+        for name in names:
+            render = _Recipe(store, target, formats, place, reader, reporter)
+            count += _settle(
+                store, target, functools.partial(reader.states, [name]), render, reporter
+            )
+            problems += render.problems
+        count += _settle(
+            store, target, reader.states, lambda states: _of_all(formats, states), reporter
+        )
+    if problems:
+        raise CatalogError(
+            "not all exports follow the catalog: " + "; ".join(problems),
+            where=Location(file=store.url),
+            fix=_AGAIN,
+        )
+    return count
+
+
+def prune(store: ObjectStore, names: Iterable[str], reporter: Reporter) -> None:
+    """Remove the exported files of releases that are no longer in the catalog's index."""
+    listed = {(each.name, each.version) for each in read.index(store)}
+    for name in sorted(set(names)):
+        for key in [*_stale_ims(store, name, listed), *_stale_oci(store, name, listed)]:
+            reporter.cancel.check()
+            store.delete(key)
+
+
+@dataclass(slots=True)
+class _Recipe:
+    """Makes the files of one recipe; knows what could not be read when it last did."""
+
+    store: ObjectStore
+    target: ObjectStore
+    formats: Sequence[ExportFormat]
+    place: Place
+    reader: Reader
+    reporter: Reporter
+    problems: tuple[str, ...] = ()
+
+    def __call__(self, states: tuple[State, ...]) -> Iterator[File]:
+        view = self.reader.view(states[0])
+        self.problems = view.problems
+        if "oci" in self.formats:
+            yield from oci.files(view, self.place)
+        if "ims" in self.formats:
+            yield from ims.files(view, self.place, self.store, self.target, self.reporter)
+        if "fcos" in self.formats:
+            yield from fcos.files(view, self.place)
+        if "matchbox" in self.formats:
+            yield from matchbox.files(view, self.place)
+        if "simplestreams" in self.formats:
+            yield from simplestreams.files(view)
+
+
+def _of_all(formats: Sequence[ExportFormat], states: tuple[State, ...]) -> Iterator[File]:
+    if "simplestreams" in formats:
+        yield from simplestreams.index(states)
+
+
+def _settle(
+    store: ObjectStore,
+    target: ObjectStore,
+    look: Callable[[], _S],
+    render: Callable[[_S], Iterable[File]],
+    reporter: Reporter,
+) -> int:
+    """Write what follows from a state, until the state is still that one when it is written."""
+    for attempt in range(_ATTEMPTS):
+        reporter.cancel.check()
+        state = look()
+        files = list(render(state))
+        there = {each.key: target.get(each.key) for each in files if not each.fixed}
+        if there and look() != state:
+            continue
+        count = 0
+        try:
+            for each in files:
+                reporter.cancel.check()
+                if each.fixed:
+                    if target.stat(each.key) is None:
+                        _write_fixed(store, target, each, reporter)
+                        count += 1
+                    continue
+                current = there[each.key]
+                assert each.data is not None  # only fixed files are blobs
+                if current is None or current.data != each.data:
+                    target.put(
+                        each.key,
+                        each.data,
+                        if_match=current.etag if current else None,
+                        if_none_match=current is None,
+                        content_type=each.content_type,
+                    )
+                    count += 1
+        except Conflict:
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
+            time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret hangs on it
+        else:
+            return count
+    raise CatalogError(
+        f"the exports were changed by others {_ATTEMPTS} times while this process tried to",
+        where=Location(file=target.url),
+        fix=_AGAIN,
+    )
+
+
+def _write_fixed(store: ObjectStore, target: ObjectStore, file: File, reporter: Reporter) -> None:
+    if file.data is not None:
+        target.put(file.key, file.data, content_type=file.content_type)
+        return
+    key = layout.blob_key(file.sha256)
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-export-") as folder:
+        if isinstance(store, FileStore):
+            source = Path(store.url_of(key))
+        else:
+            source = Path(folder) / file.sha256
+            download(
+                store,
+                key,
+                source,
+                size=file.size,
+                sha256=file.sha256,
+                on_bytes=lambda _: None,
+                cancel=reporter.cancel,
+            )
+        target.upload(
+            file.key,
+            source,
+            size=file.size,
+            sha256=file.sha256,
+            on_bytes=lambda _: None,
+            cancel=reporter.cancel,
+        )
+
+
+def _stale_ims(store: ObjectStore, name: str, listed: set[tuple[str, str]]) -> Iterator[str]:
+    prefix = f"exports/ims/{name}/"
+    for stat in store.list(prefix):
+        version = stat.key.removeprefix(prefix).partition("/")[0]
+        if is_version(version) and (name, version) not in listed:
+            yield stat.key
+
+
+def _stale_oci(store: ObjectStore, name: str, listed: set[tuple[str, str]]) -> Iterator[str]:
+    for stat in store.list(f"{oci.folder(name)}/blobs/sha256/"):
+        found = store.get(stat.key, limit=read.MANIFEST_LIMIT)
+        if found is None:
+            continue
+        try:
+            manifest = oci.OciManifest.model_validate_json(found.data)
+        except ValidationError:
+            continue  # the empty configuration
+        version = manifest.annotations.get("org.opencontainers.image.version", "")
+        if (name, version) not in listed:
+            yield stat.key
