@@ -55,7 +55,9 @@ class CatalogExporting(CatalogReader):
         reporter = reporter_of("catalog", observer, cancel)
         target = FileStore(output_dir) if output_dir else self.store
         target.prepare(reporter.cancel)
-        return exporting.write(self.store, exports.formats, place, None, reporter, target)
+        return exporting.write(
+            self.store, exports.formats, place, None, reporter, target=target, strict=True
+        )
 
     def _check_exports(self) -> None:
         """Refuse, before anything is done, what cannot be exported."""
@@ -70,4 +72,4 @@ class CatalogExporting(CatalogReader):
             from imagebuilder.catalog import exports as exporting
 
             place = exporting.place_of(self.store, self.exports)
-            exporting.write(self.store, self.exports.formats, place, names, reporter)
+            exporting.write(self.store, self.exports.formats, place, names, reporter, strict=False)

@@ -16,7 +16,7 @@ from imagebuilder.names import NAME_PATTERN
 from imagebuilder.stores import ObjectStore
 
 STEPS = 5  # releases of a channel: what it names, and those that it can be taken back to
-_AT_A_TIME = 8  # requests
+AT_A_TIME = 8  # requests
 
 _POINTER = re.compile(
     rf"channels/({NAME_PATTERN.strip('^$')})/({CHANNEL_PATTERN.strip('^$')})\.json"
@@ -117,7 +117,7 @@ class Reader:
         def one(name: str) -> State:
             return self._state(name, tuple(entries.get(name, ())), sorted(found.get(name, ())))
 
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
             return tuple(pool.map(one, wanted))
 
     def view(self, state: State) -> RecipeView:
@@ -133,7 +133,7 @@ class Reader:
 
     def views(self, states: Sequence[State]) -> tuple[RecipeView, ...]:
         """Read the manifests of several recipes' channels."""
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
             return tuple(pool.map(self.view, states))
 
     def _state(self, name: str, entries: tuple[IndexEntry, ...], channels: list[str]) -> State:

@@ -92,3 +92,35 @@ def test_gc(run: Run, catalog: Catalog, root: Path, tmp_path: Path, three: list[
     settings.write_text("[retention]\nkeep_days = 0\ngrace_hours = 0\n")
     assert "deleted 0 releases" in run("catalog", "gc")[1]
     assert len(catalog.releases()) == 2
+
+
+def test_export(run: Run, root: Path, tmp_path: Path, three: list[Release]) -> None:
+    url = "http://images.example/"
+    status, out = run("catalog", "export", "fcos", "--url", url, "--json")
+    assert status == 0
+    assert lines(out)[-1]["exported"]["files"] == 2
+    assert (root / "exports/fcos/base/streams/testing.json").is_file()
+    out_dir = tmp_path / "out"
+    assert run("catalog", "export", "simplestreams", "--output", str(out_dir))[0] == 0
+    assert (out_dir / "streams/v1/index.json").is_file()
+    assert run("catalog", "export", "fcos")[0] == 2
+    assert run("catalog", "export", "iso")[0] == 2
+    assert run("catalog", "export")[0] == 2
+    # What the project file asks for is written with each change of the project's own catalog.
+    settings = tmp_path / "project/imagebuilder.toml"
+    (tmp_path / "project/recipes").mkdir(parents=True)
+    wanted = f'[exports]\nformats = ["matchbox"]\nurl = "{url}"\n'
+    settings.write_text(f'catalog = "{root}"\n{wanted}')
+    assert run("promote", "base", "--from", "testing", "--to", "stable")[0] == 0
+    profile = root / "exports/matchbox/profiles/base+stable.json"
+    assert three[2].version in profile.read_text()
+    assert run("catalog", "pin", "base", "--channel", "stable", "--reason", "x")[0] == 0
+    assert run("catalog", "unpin", "base", "--channel", "stable")[0] == 0
+    settings.write_text(f'catalog = "{tmp_path}/other"\n{wanted}')
+    assert run("rollback", "base", "--channel", "testing")[0] == 0
+    assert three[1].version not in str(list(root.glob("exports/matchbox/profiles/*")))
+    assert (
+        not (root / "exports/matchbox/profiles/base+testing.json")
+        .read_text()
+        .count(three[1].version)
+    )

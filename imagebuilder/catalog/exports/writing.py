@@ -13,6 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,12 +24,12 @@ from imagebuilder.catalog import layout, read
 from imagebuilder.catalog.exports import fcos, ims, matchbox, oci, simplestreams
 from imagebuilder.catalog.exports.file import File
 from imagebuilder.catalog.exports.place import Place
-from imagebuilder.catalog.exports.view import Reader, State
+from imagebuilder.catalog.exports.view import AT_A_TIME, Reader, State
 from imagebuilder.catalog.model import is_version
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import ExportFormat
 from imagebuilder.progress import Reporter
-from imagebuilder.stores import Conflict, FileStore, ObjectStore
+from imagebuilder.stores import Conflict, FileStore, Object, ObjectStore, Stat
 from imagebuilder.stores.base import download
 
 _ATTEMPTS = 300
@@ -44,7 +45,9 @@ def write(
     place: Place,
     names: Sequence[str] | None,
     reporter: Reporter,
+    *,
     target: ObjectStore | None = None,
+    strict: bool,
 ) -> int:
     """Write the exports of recipes that are not as they should be.
 
@@ -55,13 +58,14 @@ def write(
         names: whose channels may have been moved; None: all.
         reporter: gets the step ``export``.
         target: where to; by default into the catalog.
+        strict: whether it is an error when something of these recipes cannot be read; otherwise
+            the observer is told.  What does not hang on that is written in any case.
 
     Returns:
         How many files were written.
 
     Raises:
-        CatalogError: the store failed; or something of these recipes cannot be read.  What does
-            not hang on that was written all the same.
+        CatalogError: the store failed; or, if strict, something cannot be read.
     """
     target = target or store
     reader = Reader(store=store)
@@ -79,7 +83,9 @@ def write(
         count += _settle(
             store, target, reader.states, lambda states: _of_all(formats, states), reporter
         )
-    if problems:
+    for each in [] if strict else problems:
+        reporter.note("export", each)
+    if problems and strict:
         raise CatalogError(
             "not all exports follow the catalog: " + "; ".join(problems),
             where=Location(file=store.url),
@@ -141,25 +147,23 @@ def _settle(
         reporter.cancel.check()
         state = look()
         files = list(render(state))
-        there = {each.key: target.get(each.key) for each in files if not each.fixed}
-        if there and look() != state:
+        there = _there(target, files)
+        if files and look() != state:
             continue
         count = 0
         try:
             for each in files:
                 reporter.cancel.check()
-                if each.fixed:
-                    if target.stat(each.key) is None:
+                current = there[each.key]
+                if each.fixed or each.data is None:
+                    if current is None:
                         _write_fixed(store, target, each, reporter)
                         count += 1
-                    continue
-                current = there[each.key]
-                assert each.data is not None  # only fixed files are blobs
-                if current is None or current.data != each.data:
+                elif not isinstance(current, Object) or current.data != each.data:
                     target.put(
                         each.key,
                         each.data,
-                        if_match=current.etag if current else None,
+                        if_match=current.etag if isinstance(current, Object) else None,
                         if_none_match=current is None,
                         content_type=each.content_type,
                     )
@@ -174,6 +178,16 @@ def _settle(
         where=Location(file=target.url),
         fix=_AGAIN,
     )
+
+
+def _there(target: ObjectStore, files: Sequence[File]) -> dict[str, Object | Stat | None]:
+    """Return what is there of some files; of those that never change only that it is."""
+
+    def look(file: File) -> Object | Stat | None:
+        return target.stat(file.key) if file.fixed else target.get(file.key)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return dict(zip([each.key for each in files], pool.map(look, files), strict=True))
 
 
 def _write_fixed(store: ObjectStore, target: ObjectStore, file: File, reporter: Reporter) -> None:
