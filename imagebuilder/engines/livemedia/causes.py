@@ -152,16 +152,21 @@ CAUSES = (
         "dracut lacks its module {name}",
         "add the package that has it: dracut-live, dracut-network",
     ),
-    _cause(
-        r"dracut(\[\d+\])?: (FAILED|Cannot|E:)|Running dracut failed|Command '\['dracut'",
-        "dracut failed",
-        "see program.log",
-        is_vague=True,
+    # What the programs themselves say stands in program.log, beside that they failed elsewhere.
+    *(
+        _cause(pattern, "dracut failed", "see program.log", is_vague=True)
+        for pattern in (
+            r"dracut(\[\d+\])?: (FAILED|Cannot|E:)",
+            r"Running dracut failed|Command '\['dracut'",
+        )
     ),
-    _cause(
-        r"mksquashfs failed to create|FATAL ERROR",
-        "mksquashfs failed",
-        "see program.log: as a rule the disk is full, or it lacks the compressor",
+    *(
+        _cause(
+            pattern,
+            "mksquashfs failed",
+            "see program.log: as a rule the disk is full, or it lacks the compressor",
+        )
+        for pattern in ("FATAL ERROR", "mksquashfs failed to create")
     ),
     _cause(
         r"Problem zeroing free blocks of|make_.*fsck",

@@ -130,8 +130,11 @@ class LivemediaEngine:
                 fix="build it once without --offline",
             )
         options = request.resolved.recipe.livemedia
+        root = request.resolved.project.root.absolute()
         folders = {
-            key: Path(given).expanduser() / "imagebuilder" if given else request.cache_dir / "work"
+            key: root / Path(given).expanduser() / "imagebuilder"
+            if given
+            else request.cache_dir / "work"
             for key, given in (("tmp", options.tmp_dir), ("results", options.result_dir))
         }
         for folder in folders.values():
