@@ -5,6 +5,7 @@
     layers/uid-N/ID/          trees with the packages of images, and layer.json
     initrds/uid-N/LAYER/ID/   initrds with what they were made of
     installed/uid-N/ID/       what livemedia-creator installed, and install.json
+    debs/SHA256.deb           files of packages
     apt/NAME/                 package indices
     plans/ID.json             what was planned before
     work/                     what builds have in hand; each has a lock
@@ -28,13 +29,14 @@ from filelock import FileLock, Timeout
 from imagebuilder import command, sandbox
 from imagebuilder.progress import Cancel
 
-Kind = Literal["packages", "initrd", "installed", "index", "plans"]
+Kind = Literal["packages", "initrd", "installed", "deb", "index", "plans"]
 
 # For each kind: where its entries are, and the file in each that is touched when it is used.
 _PLACES: tuple[tuple[Kind, str, str], ...] = (
     ("packages", "layers/uid-*/*", "layer.json"),
     ("initrd", "initrds/uid-*/*/*", "initrd.json"),
     ("installed", "installed/uid-*/*", "install.json"),
+    ("deb", "debs/*", ""),
     ("index", "apt/*", "index.json"),
     ("plans", "plans/*.json", ""),
 )
@@ -151,7 +153,9 @@ def prune(
             if not is_free:
                 in_use.append(each)
                 continue
-            if not dry_run:
+            if not dry_run and each.kind == "deb":  # there are thousands of these
+                each.path.unlink(missing_ok=True)
+            elif not dry_run:
                 remove_tree(each.path)
         left -= each.size
         removed.append(each)
@@ -161,7 +165,8 @@ def prune(
 @contextmanager
 def _claimed(entry: Entry) -> Iterator[bool]:
     """Keep others from using an entry; gives whether that can be had now."""
-    if entry.kind in ("initrd", "plans"):  # who reads these can do without
+    # Who reads these can do without, or has a link of his own.
+    if entry.kind in ("initrd", "plans", "deb"):
         yield True
         return
     if entry.kind == "index" and time.time() - entry.used < _INDEX_IN_USE:

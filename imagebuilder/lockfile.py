@@ -60,7 +60,6 @@ class LockFile(_Model):
     distro: str = Field(description="the distribution and release that it is for")
     arch: str = Field(description="the packages' name for the architecture")
     made: str = Field(description="when it was made")
-    epoch: int = Field(ge=0, description="the time that no file of the image is newer than")
     sources: tuple[LockedSource, ...] = Field(description="the releases that it was made from")
     wishes: Wishes = Field(description="what the recipe asked for")
     asked: tuple[str, ...] = Field(description="what apt is asked to install")

@@ -1,4 +1,4 @@
-"""What recipes may be called, and what a project's file is called.
+"""What recipes, a project's file, and what the environment says are called.
 
 In a module of its own: the facts of images, and the command line, need no more of recipes.
 """
@@ -13,6 +13,7 @@ from pydantic import StringConstraints
 from imagebuilder.errors import InputError, Location
 
 PROJECT_FILE = "imagebuilder.toml"
+EPOCH = "SOURCE_DATE_EPOCH"  # in the environment: the time that no file of an image is newer than
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
 
 RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagebuilder import shipped, witness
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image
+from imagebuilder.names import EPOCH
 from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
 
 if TYPE_CHECKING:
@@ -230,7 +231,15 @@ class Remembered:
     def _identity(self, seen: witness.Seen | None) -> str:
         if seen is None:
             return ""
-        said = "\n".join((seen.digest, sys.version, str(os.geteuid()), str(self._cache_dir)))
+        said = "\n".join(
+            (
+                seen.digest,
+                sys.version,
+                str(os.geteuid()),
+                str(self._cache_dir),
+                os.environ.get(EPOCH, ""),
+            )
+        )
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
     def _holds(self, number: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imagebuilder.cli.context import Context
@@ -45,7 +46,7 @@ def ls(context: Context) -> int:
     found = cache.entries(place)
     for each in found:
         context.out.data("entry", _data(each))
-    context.out.table([_row(each) for each in found])
+    context.out.table(_rows(found))
     context.out.say(f"{human_size(sum(each.size for each in found))} in {place}")
     return 0
 
@@ -74,7 +75,7 @@ def prune(context: Context) -> int:
         context.out.data("removed", _data(each))
     for each in pruned.in_use:
         context.out.data("in_use", _data(each))
-    context.out.table([_row(each) for each in pruned.removed])
+    context.out.table(_rows(pruned.removed))
     for each in pruned.in_use:
         context.out.say(f"in use, and kept: {each.kind} {each.path.name}")
     verb = "would be removed" if args.dry_run else "removed"
@@ -112,6 +113,16 @@ def _data(entry: Entry) -> dict[str, Any]:
         "size": entry.size,
         "used": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.used)),
     }
+
+
+def _rows(entries: Sequence[Entry]) -> list[list[str]]:
+    """Return a row for each; files of packages, of which there are thousands, have one for all."""
+    rows = [_row(each) for each in entries if each.kind != "deb"]
+    debs = [each for each in entries if each.kind == "deb"]
+    if debs:
+        size = human_size(sum(each.size for each in debs))
+        rows.append(["deb", f"{len(debs)} files of packages", size, ""])
+    return rows
 
 
 def _row(entry: Entry) -> list[str]:

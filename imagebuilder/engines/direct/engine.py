@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,6 +18,7 @@ from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Unit
 from imagebuilder.engines.direct import (
     checking,
     contents,
+    debs,
     files,
     image_sources,
     index,
@@ -36,14 +36,16 @@ from imagebuilder.engines.direct import (
 from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
 from imagebuilder.engines.direct.resolve import Resolution, resolve
+from imagebuilder.engines.direct.simulate import install
 from imagebuilder.engines.direct.sources import find_sources
-from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError
+from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
 from imagebuilder.progress import Event
 from imagebuilder.project import ResolvedRecipe
 
+_NAMED = 5  # files that an error names
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
 _TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
 
@@ -198,21 +200,23 @@ class DirectEngine:
         request, layer = making.request, making.layer
         fresh = layer.with_name(f".{layer.name}.new")
         cache.remove_tree(fresh)  # what a build that was killed left
-        if facts is None and request.offline:
+        job = self._job(making, facts, layer if facts else fresh)
+        if request.offline and (lost := debs.lacking(job.debs, job.deb_store)):
+            more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+            named = listed(each.file for each in lost[:_NAMED]) + more
             raise StepError(
-                f"the packages of {request.resolved.name} are not in the cache, and none may "
-                "be fetched",
+                f"packages of {request.resolved.name} are not in the cache, and none may be "
+                f"fetched: {named}",
                 fix="build it once without --offline",
             )
         if facts is None:
             fresh.mkdir()
         try:
-            job = self._job(making, facts, layer if facts else fresh)
             outcome = _run_worker(job, request)
             if facts is None:
                 told = LayerFacts(
                     id=making.layer_id,
-                    epoch=job.epoch,
+                    epoch=outcome.epoch,
                     package_count=job.package_count,
                     listing=outcome.layer_listing,
                 )
@@ -239,9 +243,15 @@ class DirectEngine:
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
         found = self._resolved(replace(request, refresh=False))
-        asked = os.environ.get("SOURCE_DATE_EPOCH", "")
-        newest = request.lock.epoch if request.lock else opened.epoch()
-        epoch = int(asked) if asked.isdigit() else newest or int(time.time())
+        preferences = opened.preferences
+        if request.lock:
+            preferences = locked.preferences(request.lock.packages, alone=True)
+        apt_options = (*opened.sources.settings(), *package_options.apt_options(kickstart))
+        files_of: tuple[debs.Deb, ...] = ()
+        if facts is None:
+            with locked.told(preferences) as file:
+                there = locked.files(opened, found.asked, kickstart, request.reporter, file)
+            files_of = debs.of(there.values())
         answers = preseed.answers(resolved)
         copies = (copy for _, _, each in files.find(resolved) for copy in each)
         vault = request.vault
@@ -257,18 +267,21 @@ class DirectEngine:
             package_count=len(found.versions),
             recommends=kickstart.weak_dependencies,
             sources=opened.sources.text,
-            preferences=locked.preferences(request.lock.packages, alone=True)
-            if request.lock
-            else opened.preferences,
-            apt_options=(
-                *(host_proxies() if facts is None else ()),
-                *opened.sources.settings(),
-                *package_options.apt_options(kickstart),
-            ),
+            preferences=preferences,
+            apt_options=(*(host_proxies() if facts is None else ()), *apt_options),
             dpkg_options=package_options.dpkg_options(kickstart),
             kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
             lists=opened.lists,
-            epoch=facts.epoch if facts else epoch,
+            epoch=facts.epoch if facts else inputs.source_date_epoch(),
+            debs=files_of,
+            deb_store=request.cache_dir / debs.FOLDER,
+            fetching=debs.Fetching(
+                argv=install(opened, found.asked, kickstart),
+                environment=index.environment(opened.folder),
+                options=apt_options,
+                preferences=preferences,
+                count=len(found.versions),
+            ),
             layer=layer,
             make_layer=facts is None,
             layer_listing=facts.listing if facts else "",

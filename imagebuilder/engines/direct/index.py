@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,24 +79,6 @@ class Index:
             return (self.folder / PREFERENCES).read_text()
         except FileNotFoundError:
             return ""
-
-    def epoch(self) -> int:
-        """Return when the newest of its release files was made, in seconds since the epoch."""
-        newest = 0
-        for path in self.lists.glob("*Release"):
-            found = re.search(r"^Date: (.+)$", path.read_text(errors="replace"), re.MULTILINE)
-            if found:
-                newest = max(newest, _seconds(found[1]))
-        return newest
-
-
-def _seconds(date: str) -> int:
-    """Read the date of a Release file: ``Sat, 21 Nov 2026 02:10:46 UTC``."""
-    try:
-        read = datetime.strptime(date.strip(), "%a, %d %b %Y %H:%M:%S %Z")
-    except ValueError:
-        return 0
-    return int(read.replace(tzinfo=UTC).timestamp())
 
 
 def open_index(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -11,9 +13,11 @@ from imagebuilder.engines.base import Input, Request
 from imagebuilder.engines.direct import fate, files, package_options, preseed
 from imagebuilder.engines.direct.resolve import Resolution
 from imagebuilder.engines.direct.sources import Sources
+from imagebuilder.errors import InputError
+from imagebuilder.names import EPOCH
 from imagebuilder.secrets import names_in
 
-_REVISION = "2"  # changed by hand whenever this engine would make something else of its inputs
+_REVISION = "3"  # changed by hand whenever this engine would make something else of its inputs
 _WITH_SECRETS = ("rootpw", "user", "sshpw")
 # What these say stands among the inputs in another form, or among those of the whole image.
 _ELSEWHERE = ("url", "repo", "bootloader")
@@ -27,10 +31,10 @@ def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[
     """Return what the package layer follows from.
 
     Raises:
-        InputError: a secret of a preseed line is not to be had.
+        InputError: a secret of a preseed line is not to be had, or ``SOURCE_DATE_EPOCH`` is none.
     """
     resolved, kickstart = request.resolved, request.kickstart
-    options = package_options.dpkg_options(kickstart)
+    options, epoch = package_options.dpkg_options(kickstart), source_date_epoch()
     return (
         ENGINE,
         Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro"),
@@ -38,12 +42,27 @@ def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[
         *_of_resolution(found),
         *(Input.of("package-options", each, f"dpkg's {each}") for each in options),
         *preseed.inputs(preseed.answers(resolved), request.vault),
-        *(
-            [Input.of("epoch", str(request.lock.epoch), "the lock file's time")]
-            if request.lock
-            else ()
-        ),
+        *([] if epoch is None else [Input.of("epoch", str(epoch), "SOURCE_DATE_EPOCH")]),
     )
+
+
+def source_date_epoch() -> int | None:
+    """Return the time that the environment asks for, in seconds since the epoch.
+
+    Without one an image has the time of its newest package, which follows from the packages as
+    all else does: what the mirrors' indexes say of themselves changes each day, and would give
+    one id to different bytes.
+
+    Raises:
+        InputError: it is no such time.
+    """
+    said = os.environ.get(EPOCH, "")
+    if said and not re.fullmatch(r"[0-9]{1,11}", said):
+        raise InputError(
+            f"{EPOCH} is {said!r} in the environment",
+            fix="it is a time in seconds since 1970, such as 1798761600; or take it out",
+        )
+    return int(said) if said else None
 
 
 @lru_cache(maxsize=256)

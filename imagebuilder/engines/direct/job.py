@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from imagebuilder.engines.direct.debs import Deb, Fetching
 from imagebuilder.engines.direct.files import Copy
 from imagebuilder.engines.direct.image_sources import Kept
 from imagebuilder.recipe import ImageOptions
@@ -40,7 +41,11 @@ class Job(_Message):
         kept: what the image's own apt is to know.
         missing: lines of %packages that nobody knows.
         lists: the folder with the package index.
-        epoch: seconds since the epoch that no file is newer than.
+        epoch: seconds since the epoch that no file is newer than; None: when the newest of the
+            packages was made.
+        debs: the files of the packages that are to be installed.
+        deb_store: the folder in which files of packages are kept.
+        fetching: how those are fetched that are not kept there.
         layer: where the package layer is, or is to be.
         make_layer: whether it is to be made.
         layer_id: the package layer's id.
@@ -70,7 +75,10 @@ class Job(_Message):
     kept: Kept = Field(default_factory=Kept)
     missing: tuple[str, ...] = ()
     lists: Path
-    epoch: int
+    epoch: int | None
+    debs: tuple[Deb, ...] = ()
+    deb_store: Path
+    fetching: Fetching
     layer: Path
     make_layer: bool
     layer_id: str
@@ -95,6 +103,7 @@ class LayerFacts(_Message):
 class Outcome(_Message):
     """What a worker has made."""
 
+    epoch: int
     kernel_release: str
     tree_size: int
     package_count: int

@@ -146,7 +146,6 @@ def make(index: Index, request: Request, arch: str, keep: Sequence[LockedPackage
         distro=request.resolved.distro.id,
         arch=arch,
         made=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        epoch=index.epoch(),
         sources=tuple(_releases(index)),
         wishes=_wishes(kickstart),
         asked=asked,

@@ -39,12 +39,16 @@ done
 """
 
 
-def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) -> None:
+def install(
+    job: Job, fetched: Path, epoch: int, into: Path, private: Path, log: Path, reporter: Reporter
+) -> None:
     """Fill a folder with the packages of a job.
 
     Args:
         job: what to install.
-        into: the folder.
+        fetched: a folder with the files of the packages, on the same disk; they are taken out.
+        epoch: seconds since the epoch that no file is to be newer than.
+        into: the folder to fill.
         private: a folder in memory, for what must not lie on a disk.
         log: gets what mmdebstrap says.
         reporter: told of each package.
@@ -58,6 +62,9 @@ def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) 
         # The index is there already, and the very one that the plan was made from.
         "--skip=update,cleanup/apt",
         f'--setup-hook=mkdir -p "$1/var/lib/apt/lists" && cp -R {lists}/. "$1/var/lib/apt/lists/"',
+        f'--setup-hook=mkdir -p "$1{_ARCHIVES}" && find {shlex.quote(str(fetched))} -name "*.deb" '
+        f'-exec mv -t "$1{_ARCHIVES}" {{}} +',
+        f'--customize-hook=find "$1{_ARCHIVES}" -name "*.deb" -delete',
         *_told_before(job, private),
         f"--essential-hook={_DIVERT.format(paths=paths)}",
         f"--customize-hook={_RESTORE.format(paths=paths)}",
@@ -94,7 +101,7 @@ def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) 
             env={
                 **{name: os.environ[name] for name in _KEPT if name in os.environ},
                 "LC_ALL": "C.UTF-8",
-                "SOURCE_DATE_EPOCH": str(job.epoch),
+                "SOURCE_DATE_EPOCH": str(epoch),
                 "DEBIAN_FRONTEND": "noninteractive",
             },
             on_line=counter.look,
@@ -104,7 +111,7 @@ def install(job: Job, into: Path, private: Path, log: Path, reporter: Reporter) 
         )
     except StepError as error:
         raise explained(error, log) from error
-    clamp_times(into, job.epoch)
+    clamp_times(into, epoch)
 
 
 def _told_before(job: Job, private: Path) -> Iterator[str]:
@@ -124,6 +131,7 @@ def _told_before(job: Job, private: Path) -> Iterator[str]:
         yield f'--essential-hook=chroot "$1" debconf-set-selections <{quoted}'
 
 
+_ARCHIVES = "/var/cache/apt/archives"
 _PREFERENCES = "/etc/apt/preferences.d/build"
 _KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 

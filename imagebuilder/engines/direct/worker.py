@@ -14,12 +14,14 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct import (
+    debs,
     image_sources,
     initrd,
     initrd_reuse,
@@ -55,7 +57,7 @@ class _Clock:
         began = time.monotonic()
         with self.reporter.step(name, text):
             yield
-        self.seconds[name] = time.monotonic() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
 def work(job: Job, reporter: Reporter) -> Outcome:
@@ -81,27 +83,51 @@ def work(job: Job, reporter: Reporter) -> Outcome:
         project=job.project,
         tmp=private / "tmp",
         logs=logs,
-        epoch=job.epoch,
+        epoch=job.epoch or 0,
         reporter=reporter,
     )
-    tree = Tree(root=job.work / "root", log=logs / "configure.log", epoch=job.epoch)
+    clock = _Clock(reporter)
+    tree = Tree(root=job.work / "root", log=logs / "configure.log", epoch=runner.epoch)
     try:
-        return _work(job, kickstart, tree, runner)
+        if job.make_layer:
+            epoch = _fetch(job, clock)
+            runner, tree = replace(runner, epoch=epoch), replace(tree, epoch=epoch)
+        return _work(job, kickstart, tree, runner, clock)
     except (ImageBuilderError, OSError):
         runner.after_failure(tree if tree.root.exists() else None)
         raise
 
 
-def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) -> Outcome:
+def _fetch(job: Job, clock: _Clock) -> int:
+    """Bring the files of the packages here; return the time that no file is to be newer than."""
+    into = job.work / "debs"
+    lacking = len(debs.lacking(job.debs, job.deb_store))
+    what = f"fetching {lacking} packages" if lacking else "the packages are in the cache"
+    with clock.step(packages.STEP, what):
+        log = job.into / "logs/fetch.log"
+        debs.take(job.debs, job.deb_store, into, job.fetching, log, clock.reporter)
+    return debs.made(into) if job.epoch is None else job.epoch
+
+
+def _work(
+    job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner, clock: _Clock
+) -> Outcome:
     """Make an image: the whole of it, from top to bottom."""
-    clock, logs = _Clock(runner.reporter), job.into / "logs"
+    logs = job.into / "logs"
     notes = [f"package {name} is missing and was passed over" for name in job.missing]
     notes += runner.run_all("pre") + runner.run_all("pre-install")
     listing = ""
     if job.make_layer:
         with clock.step(packages.STEP, f"installing {job.package_count} packages"):
-            log = logs / "packages.log"
-            packages.install(job, job.layer / "tree", job.work / "private", log, runner.reporter)
+            packages.install(
+                job,
+                job.work / "debs",
+                tree.epoch,
+                job.layer / "tree",
+                job.work / "private",
+                logs / "packages.log",
+                runner.reporter,
+            )
         listing = layers.listing(job.layer / "tree")
     _overlay(job, tree.root)
     packages.check_tree(tree)
@@ -112,7 +138,7 @@ def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) ->
     bare.mkdir()
     sandbox.bind(tree.root, bare, recursive=False)
     seal(
-        Tree(root=bare, log=tree.log, epoch=job.epoch),
+        Tree(root=bare, log=tree.log, epoch=tree.epoch),
         has_hostname=any(command.data.hostname for command in kickstart.all("network")),
     )
     installed = packages.listed(tree)
@@ -120,10 +146,11 @@ def _work(job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner) ->
     # dracut and mksquashfs only read the tree, and what dracut writes is mounted over it.
     with ThreadPoolExecutor(2) as pool:
         making_initrd = pool.submit(_make_initrd, tree, release, job, clock)
-        making_rootfs = pool.submit(_make_rootfs, bare, job, clock)
+        making_rootfs = pool.submit(_make_rootfs, bare, job, tree.epoch, clock)
         is_reused = making_initrd.result()
         making_rootfs.result()
     return Outcome(
+        epoch=tree.epoch,
         kernel_release=release,
         tree_size=tree_size(bare),
         package_count=len(installed.packages),
@@ -174,9 +201,9 @@ def _configure(
 
 def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
     """Make the initrd, or take one that dracut would make again; return whether it was taken."""
-    tree = Tree(root=tree.root, log=job.into / "logs/initrd.log", epoch=job.epoch)
+    tree = Tree(root=tree.root, log=job.into / "logs/initrd.log", epoch=tree.epoch)
     argv = initrd.arguments(tree, release)
-    store = job.initrds / initrd_reuse.family([job.layer_id, str(job.epoch), *argv])
+    store = job.initrds / initrd_reuse.family([job.layer_id, str(tree.epoch), *argv])
     # Without an overlay nobody knows what was changed.
     upper = job.work / "upper"
     changed = initrd_reuse.changes(upper, job.layer / "tree") if upper.exists() else None
@@ -197,13 +224,13 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
     return False
 
 
-def _make_rootfs(bare: Path, job: Job, clock: _Clock) -> None:
+def _make_rootfs(bare: Path, job: Job, epoch: int, clock: _Clock) -> None:
     with clock.step(squashfs.STEP, f"squashfs with {job.image.compression}"):
         squashfs.make(
             bare,
             job.into / ROOTFS,
             job.image,
-            job.epoch,
+            epoch,
             job.into / "logs/rootfs.log",
             clock.reporter,
         )

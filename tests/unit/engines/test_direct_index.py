@@ -93,7 +93,6 @@ def test_the_digest_follows_from_the_release_files(looker: Looker) -> None:
     fake_apt(looker.programs, date="7")
     second = looker.open(refresh=True)
     assert second.digest != first.digest
-    assert second.epoch() == 7
     other = Sources(lines=("deb http://other/debian bookworm main",), origin="")
     assert looker.open(sources=other).folder != first.folder
 
@@ -323,15 +322,6 @@ def test_the_environment_of_apt_has_nothing_of_the_caller_s(
     assert "APT_CONFIG=" in text
     assert "LC_ALL=C.UTF-8" in text
     assert os.environ["PATH"] in text
-
-
-def test_the_index_is_as_old_as_its_newest_release(tmp_path: Path) -> None:
-    opened = Index(folder=tmp_path, digest="x", required=(), sources=SOURCES)
-    assert opened.epoch() == 0
-    (tmp_path / "lists").mkdir()
-    for n, date in enumerate(("Sat, 01 Jan 2000 00:00:00 UTC", "nonsense", "Thu, 01 Jan 1970")):
-        (tmp_path / f"lists/{n}_Release").write_text(f"Origin: x\nDate: {date}\n")
-    assert opened.epoch() == 946684800
 
 
 @pytest.mark.parametrize(("hours", "looks"), [(1, 0), (3, 1)])

@@ -121,7 +121,6 @@ def test_a_lock_file_has_what_apt_would_install(site: Site) -> None:
         assert each.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
         assert (each.arch, each.origin) == ("all", "Debian:bookworm")
     assert [each.date for each in stored.sources] == ["Thu, 01 Jan 2026 00:00:00 UTC"]
-    assert stored.epoch == 1767225600
     # It says nothing of the mirror, and a package is one line of it.
     text = made.path.read_text()
     assert str(site.mirror.root) not in text
@@ -133,10 +132,35 @@ def test_a_locked_plan_stays_as_it_is_when_the_mirror_moves(site: Site) -> None:
     before, free = site.plan(), site.plan(locked=False)
     site.mirror.put("site-app", "2.0")
     site.mirror.publish()
+    assert free.image_id == before.image_id
     assert site.plan().image_id == before.image_id
     assert site.plan(locked=False).image_id != free.image_id
     assert before.to_dict()["locked"]
     assert not free.to_dict()["locked"]
+
+
+def test_an_image_does_not_follow_from_the_date_of_a_mirror(site: Site) -> None:
+    site.lock()
+    free, locked = site.plan(locked=False), site.plan()
+    assert free.image_id == locked.image_id
+    site.mirror.publish("Date: Fri, 02 Jan 2026 00:00:00 UTC\n")
+    assert site.plan(locked=False).image_id == free.image_id
+
+
+def test_the_time_that_the_environment_asks_for_makes_another_image(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = site.plan(locked=False)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    after = site.plan(locked=False)
+    assert after.image_id != before.image_id
+    (more,) = {each.label for each in after.steps[0].inputs} - {
+        each.label for each in before.steps[0].inputs
+    }
+    assert more == "SOURCE_DATE_EPOCH"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(InputError, match="SOURCE_DATE_EPOCH is 'yesterday'"):
+        site.plan(locked=False)
 
 
 def test_apt_is_held_to_the_lock_file(site: Site) -> None:
@@ -383,7 +407,6 @@ def test_packages_of_a_moment(moments: Site) -> None:
     (moments.root / "recipes/r.toml").write_text(f'snapshot = "{OLD}"\n{RECIPE}')
     then = moments.lock().lock
     assert then.versions()["site-app"] == "1.0"
-    assert then.epoch == 1761955200
     # What is locked at a moment is not on the mirror of today, and is there at that moment.
     moments.plan()
     (moments.root / "recipes/r.toml").write_text(RECIPE)
@@ -474,7 +497,7 @@ def test_the_verbs(site: Site, cli: Callable[..., tuple[int, str, str]]) -> None
 
 
 def test_plans_of_both_manners_are_remembered_apart(
-    site: Site, cli: Callable[..., tuple[int, str, str]]
+    site: Site, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def image(*options: str) -> str:
         status, out, err = cli("plan", "r", *options)
@@ -482,6 +505,11 @@ def test_plans_of_both_manners_are_remembered_apart(
         return out.partition("image ")[2].partition(",")[0]
 
     cli("lock", "r")
-    free, locked = image(), image("--locked")
+    locked = image("--locked")
+    site.mirror.put("curl", "2")
+    site.mirror.publish()
+    free = image("--refresh")
     assert free != locked
     assert (image(), image("--locked"), image("--unlocked")) == (free, locked, free)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert image() not in (free, locked)
