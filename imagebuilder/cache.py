@@ -150,6 +150,8 @@ def prune(
         if cancel:
             cancel.check()
         with _claimed(each) as is_free:
+            if is_free and _used(each) > each.used:
+                continue  # since this began
             if not is_free:
                 in_use.append(each)
                 continue
@@ -160,6 +162,15 @@ def prune(
         left -= each.size
         removed.append(each)
     return Pruned(removed=tuple(removed), in_use=tuple(in_use), kept=left)
+
+
+def _used(entry: Entry) -> float:
+    """Return when an entry was last used; 0 if it is gone."""
+    marker = next(marker for kind, _, marker in _PLACES if kind == entry.kind)
+    try:
+        return (entry.path / marker if marker else entry.path).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 @contextmanager

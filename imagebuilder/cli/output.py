@@ -29,7 +29,9 @@ class Output:
         self.as_json = as_json
         self.quiet = quiet
         self._lock = threading.Lock()
-        self._bars: dict[tuple[str, str], tqdm[Any]] = {}
+        # One line for each subject, whatever of its steps run at the same time.
+        self._bars: dict[str, tqdm[Any]] = {}
+        self._running: dict[str, list[str]] = {}
         self._spoke: dict[tuple[str, str], float] = {}
 
     @property
@@ -112,31 +114,30 @@ class Output:
     def _draw(self, event: Event) -> None:
         from tqdm import tqdm
 
-        key = (event.subject, event.step)
-        title = f"{event.subject}: {event.step}"
         if event.kind in ("note", "reused"):
             self._write(event)
             return
         with self._lock:
-            bar = self._bars.get(key)
+            running = self._running.setdefault(event.subject, [])
+            bar = self._bars.get(event.subject)
             if event.kind in ("finished", "failed"):
-                if bar is not None:
+                if event.step in running:
+                    running.remove(event.step)
+                if running and bar is not None:
+                    bar.set_description_str(f"{event.subject}: {' and '.join(running)}")
+                elif bar is not None:
                     bar.close()
-                    del self._bars[key]
+                    del self._bars[event.subject]
             else:
+                if event.step not in running:
+                    running.append(event.step)
                 if bar is None:
-                    bar = self._bars[key] = tqdm(
-                        desc=title,
-                        total=event.total,
-                        unit=event.unit or "it",
-                        unit_scale=event.unit == "bytes",
-                        leave=False,
-                        file=sys.stderr,
-                        dynamic_ncols=True,
+                    bar = self._bars[event.subject] = tqdm(
+                        unit="it", leave=False, file=sys.stderr, dynamic_ncols=True
                     )
-                if event.kind == "progress":
-                    bar.total = event.total
-                    bar.n = event.done or 0
+                bar.set_description_str(f"{event.subject}: {' and '.join(running)}", refresh=False)
+                bar.unit, bar.unit_scale = event.unit or "it", event.unit == "bytes"
+                bar.total, bar.n = event.total, event.done or 0
                 bar.set_postfix_str(harmless(event.text[:40]), refresh=True)
                 return
         self._write(event)

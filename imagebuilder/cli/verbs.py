@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -129,7 +129,7 @@ def publish(context: Context) -> int:
 
 def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:
     """Do the work for each recipe; print the failures; return the exit status."""
-    _, failures = do_each(
+    done, failures = do_each(
         names,
         work,
         jobs=context.args.jobs,
@@ -140,11 +140,26 @@ def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> i
     real = [each for each in failures if not isinstance(each.error, Interrupted)]
     for failure in real or failures[:1]:
         context.out.error(failure.error, failure.name)
-    if len(real) > 1:
-        context.out.say(f"failed: {', '.join(each.name for each in real)}")
+    if len(dict.fromkeys(names)) > 1:
+        _sum_up(context, names, done, [each.name for each in real])
     if context.cancel.is_set:
         return Interrupted.exit_status
     return failures[0].error.exit_status if failures else 0
+
+
+def _sum_up(
+    context: Context, names: Sequence[str], done: Collection[str], failed: Sequence[str]
+) -> None:
+    """Say what became of several recipes; to people only if something is missing."""
+    summary = {
+        "done": [each for each in dict.fromkeys(names) if each in done],
+        "failed": list(failed),
+        "not_done": [each for each in dict.fromkeys(names) if each not in {*done, *failed}],
+    }
+    context.out.data("summary", summary)
+    for state in ("failed", "not_done"):
+        if summary[state]:
+            context.out.say(f"{state.replace('_', ' ')}: {', '.join(summary[state])}")
 
 
 def _outlooks(context: Context, work: Planning, names: Sequence[str]) -> list[Outlook] | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-
-from filelock import FileLock
 
 from imagebuilder import cache, command, sandbox, tools
 from imagebuilder.engines import squashfs
@@ -34,7 +33,7 @@ from imagebuilder.engines.direct import (
     watching,
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
-from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
+from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.resolve import Resolution, resolve
 from imagebuilder.engines.direct.simulate import install
 from imagebuilder.engines.direct.sources import find_sources
@@ -59,7 +58,6 @@ class _Making:
     """One image in the making: what is asked, and the folders that serve it alone."""
 
     request: Request
-    layer: Path
     layer_id: str
     work: Path
     into: Path
@@ -159,25 +157,17 @@ class DirectEngine:
             )
         step = next(each for each in steps if each.name == packages.STEP)
         layer = layers.place(request.cache_dir, step.id)
-        layer.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            cache.work_folder(request.cache_dir / "work", request.resolved.name) as work,
-            FileLock(cache.lock_of(layer), timeout=_TIMEOUT),
-        ):
-            making = _Making(
-                request=request, layer=layer, layer_id=step.id, work=work, into=into, again=again
-            )
-            facts = None if again else layers.facts(layer)
+        with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
+            making = _Making(request=request, layer_id=step.id, work=work, into=into, again=again)
+            since = time.time() if again else 0.0
             try:
-                outcome = self._run(making, facts)
+                outcome, is_reused = self._run(making, layer, since)
             except DamagedLayer:
                 request.reporter.note(
                     packages.STEP, "the packages in the cache were damaged: they are installed anew"
                 )
-                facts = None
-                outcome = self._run(making, facts)
-            cache.touch(layer / layers.FACTS)
-        reused = frozenset({*outcome.reused, *((packages.STEP,) if facts else ())})
+                outcome, is_reused = self._run(making, layer, time.time())
+        reused = frozenset({*outcome.reused, *((packages.STEP,) if is_reused else ())})
         return Made(
             kernel_release=outcome.kernel_release,
             tree_size=outcome.tree_size,
@@ -195,12 +185,21 @@ class DirectEngine:
             return locked.resolution(request.lock)
         return resolve(self._index(request), request.kickstart, request.reporter)
 
-    def _run(self, making: _Making, facts: LayerFacts | None) -> Outcome:
-        """Run the worker on a package layer, or let it make one, which is kept then."""
-        request, layer = making.request, making.layer
-        fresh = layer.with_name(f".{layer.name}.new")
-        cache.remove_tree(fresh)  # what a build that was killed left
-        job = self._job(making, facts, layer if facts else fresh)
+    def _run(self, making: _Making, layer: Path, since: float) -> tuple[Outcome, bool]:
+        """Run the worker on a package layer, which it makes if there is none since then.
+
+        Returns:
+            what it made, and whether the layer was there.
+        """
+        request = making.request
+        with layers.held(layer, request.reporter, since=since) as held:
+            job = self._job(making, held)
+            self._check_offline(request, job)
+            outcome = _run_worker(job, request, held.share)
+            cache.touch(layer / layers.FACTS)
+            return outcome, held.facts is not None
+
+    def _check_offline(self, request: Request, job: Job) -> None:
         if request.offline and (lost := debs.lacking(job.debs, job.deb_store)):
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
             named = listed(each.file for each in lost[:_NAMED]) + more
@@ -209,21 +208,6 @@ class DirectEngine:
                 f"fetched: {named}",
                 fix="build it once without --offline",
             )
-        if facts is None:
-            fresh.mkdir()
-        try:
-            outcome = _run_worker(job, request)
-            if facts is None:
-                told = LayerFacts(
-                    id=making.layer_id,
-                    epoch=outcome.epoch,
-                    package_count=job.package_count,
-                    listing=outcome.layer_listing,
-                )
-                layers.keep(fresh, layer, told)
-        finally:
-            cache.remove_tree(fresh)
-        return outcome
 
     def _index(self, request: Request) -> index.Index:
         sources = find_sources(request.resolved, request.kickstart, request.vault)
@@ -237,8 +221,8 @@ class DirectEngine:
             max_age=request.resolved.project.settings.mirrors_age,
         )
 
-    def _job(self, making: _Making, facts: LayerFacts | None, layer: Path) -> Job:
-        request = making.request
+    def _job(self, making: _Making, held: layers.Held) -> Job:
+        request, facts = making.request, held.facts
         resolved, kickstart = request.resolved, request.kickstart
         # Without looking at the mirrors again: the plan has just done so.
         opened = self._index(replace(request, refresh=False))
@@ -282,8 +266,8 @@ class DirectEngine:
                 preferences=preferences,
                 count=len(found.versions),
             ),
-            layer=layer,
-            make_layer=facts is None,
+            layer=held.layer,
+            fresh=None if facts else held.fresh,
             layer_listing=facts.listing if facts else "",
             layer_id=making.layer_id,
             initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
@@ -311,7 +295,7 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
     return sections[-1] if sections else None
 
 
-def _run_worker(job: Job, request: Request) -> Outcome:
+def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
     outcomes: list[Outcome] = []
     failures: list[ImageBuilderError] = []
     is_damaged: list[bool] = []
@@ -323,6 +307,8 @@ def _run_worker(job: Job, request: Request) -> Outcome:
             return
         if "event" in message:
             request.reporter.observer(Event(**message["event"]))
+        elif "layer" in message:
+            on_layer()
         elif "damaged" in message:
             is_damaged.append(True)
         elif "outcome" in message:

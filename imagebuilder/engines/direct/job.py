@@ -47,7 +47,7 @@ class Job(_Message):
         deb_store: the folder in which files of packages are kept.
         fetching: how those are fetched that are not kept there.
         layer: where the package layer is, or is to be.
-        make_layer: whether it is to be made.
+        fresh: the folder in which it is to be made; None: it is there.
         layer_id: the package layer's id.
         layer_listing: what its listing must be, if it is there and that is known.
         initrds: the folder in which initrds are kept.
@@ -80,7 +80,7 @@ class Job(_Message):
     deb_store: Path
     fetching: Fetching
     layer: Path
-    make_layer: bool
+    fresh: Path | None = None
     layer_id: str
     layer_listing: str = ""
     initrds: Path
@@ -103,11 +103,9 @@ class LayerFacts(_Message):
 class Outcome(_Message):
     """What a worker has made."""
 
-    epoch: int
     kernel_release: str
     tree_size: int
     package_count: int
     notes: tuple[str, ...]
     seconds: dict[str, float]
     reused: tuple[str, ...] = ()
-    layer_listing: str = ""

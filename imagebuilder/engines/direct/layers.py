@@ -1,18 +1,30 @@
-"""Package layers in the cache: where they are, and whether they are still what was kept."""
+"""Package layers in the cache: where they are, who has them, and whether they are what was kept.
+
+A layer is locked by whom makes it, and shared by whom uses it, flock(2): others wait until it
+stands, not until the first image that has it is made.  The kernel lets go when a process ends.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import random
 import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from imagebuilder import cache
 from imagebuilder.engines.direct.job import LayerFacts
+from imagebuilder.progress import Reporter
 
 FACTS = "layer.json"
+_POLL = 0.1  # seconds between two looks at a lock that another has
 
 
 def place(cache_dir: Path, step_id: str) -> Path:
@@ -29,11 +41,104 @@ def facts(layer: Path) -> LayerFacts | None:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A layer that nobody else can remove or make.
+
+    Attributes:
+        layer: where it is, or is to be.
+        facts: what it is, or None if the holder is to make it.
+        lock: the open file of its lock.
+    """
+
+    layer: Path
+    facts: LayerFacts | None
+    lock: int
+
+    @property
+    def fresh(self) -> Path:
+        """Where it is made."""
+        return self.layer.with_name(f".{self.layer.name}.new")
+
+    def share(self) -> None:
+        """Let others use the layer: it stands now."""
+        fcntl.flock(self.lock, fcntl.LOCK_SH)
+
+
+@contextmanager
+def held(layer: Path, reporter: Reporter, *, since: float = 0.0) -> Iterator[Held]:
+    """Hold a layer: shared if it is there, else alone, so that it can be made.
+
+    Args:
+        layer: where it is, or is to be.
+        reporter: told if this has to wait; asked whether to stop.
+        since: one that was made before, in seconds since the epoch, does not count.
+
+    Raises:
+        Interrupted: somebody asked to stop while this waited.
+    """
+    layer.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(cache.lock_of(layer), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        found = _held(layer, lock, reporter, since)
+        if found.facts:
+            yield found
+            return
+        _clear(found)  # what a build that was killed left
+        found.fresh.mkdir()
+        try:
+            yield found
+        finally:
+            _clear(found)
+    finally:
+        os.close(lock)
+
+
 def keep(fresh: Path, layer: Path, told: LayerFacts) -> None:
-    """Give a new layer its place."""
+    """Give a new layer its place; what was there is set aside, to be removed."""
     (fresh / FACTS).write_text(told.model_dump_json())
-    cache.remove_tree(layer)
+    if layer.exists():
+        layer.rename(_aside(layer))
     fresh.rename(layer)
+
+
+def _held(layer: Path, lock: int, reporter: Reporter, since: float) -> Held:
+    said = False
+    while True:
+        if _take(lock, fcntl.LOCK_SH):
+            found = facts(layer)
+            if found and layer.stat().st_mtime >= since:
+                return Held(layer=layer, facts=found, lock=lock)
+            # Nobody makes it: others may use the one that does not count.
+            if _take(lock, fcntl.LOCK_EX):
+                found = facts(layer)
+                if found is None or layer.stat().st_mtime < since:
+                    return Held(layer=layer, facts=None, lock=lock)
+                continue
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        if not said:
+            reporter.note("packages", "waiting for another build that has the same packages")
+            said = True
+        reporter.cancel.check()
+        time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - two must not keep step
+
+
+def _take(lock: int, how: int) -> bool:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _aside(layer: Path) -> Path:
+    return layer.with_name(f".{layer.name}.old")
+
+
+def _clear(held: Held) -> None:
+    """Remove what is half made, and what another layer took the place of."""
+    for path in (held.fresh, _aside(held.layer)):
+        cache.remove_tree(path)
 
 
 def listing(tree: Path) -> str:

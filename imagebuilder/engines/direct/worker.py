@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from imagebuilder.engines.direct import (
     scripts,
 )
 from imagebuilder.engines.direct.configure import configure
-from imagebuilder.engines.direct.job import Job, Outcome
+from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
 from imagebuilder.engines.direct.seal import seal
 from imagebuilder.engines.direct.tree import Tree, tree_size
 from imagebuilder.errors import ImageBuilderError, StepError
@@ -60,8 +60,13 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
-def work(job: Job, reporter: Reporter) -> Outcome:
+def work(job: Job, reporter: Reporter, on_layer: Callable[[], None] = lambda: None) -> Outcome:
     """Make an image; when that fails, run the kickstart's ``%onerror``.
+
+    Args:
+        job: which image.
+        reporter: told of each step.
+        on_layer: called as soon as a package layer that was made stands.
 
     Raises:
         StepError: a step failed.
@@ -89,9 +94,11 @@ def work(job: Job, reporter: Reporter) -> Outcome:
     clock = _Clock(reporter)
     tree = Tree(root=job.work / "root", log=logs / "configure.log", epoch=runner.epoch)
     try:
-        if job.make_layer:
+        if job.fresh:
             epoch = _fetch(job, clock)
             runner, tree = replace(runner, epoch=epoch), replace(tree, epoch=epoch)
+            _install(job, job.fresh, epoch, clock)
+            on_layer()
         return _work(job, kickstart, tree, runner, clock)
     except (ImageBuilderError, OSError):
         runner.after_failure(tree if tree.root.exists() else None)
@@ -109,26 +116,33 @@ def _fetch(job: Job, clock: _Clock) -> int:
     return debs.made(into) if job.epoch is None else job.epoch
 
 
+def _install(job: Job, fresh: Path, epoch: int, clock: _Clock) -> None:
+    """Make the package layer, and give it its place: other images have it from now on."""
+    with clock.step(packages.STEP, f"installing {job.package_count} packages"):
+        packages.install(
+            job,
+            job.work / "debs",
+            epoch,
+            fresh / "tree",
+            job.work / "private",
+            job.into / "logs/packages.log",
+            clock.reporter,
+        )
+    told = LayerFacts(
+        id=job.layer_id,
+        epoch=epoch,
+        package_count=job.package_count,
+        listing=layers.listing(fresh / "tree"),
+    )
+    layers.keep(fresh, job.layer, told)
+
+
 def _work(
     job: Job, kickstart: Kickstart, tree: Tree, runner: scripts.Runner, clock: _Clock
 ) -> Outcome:
     """Make an image: the whole of it, from top to bottom."""
-    logs = job.into / "logs"
     notes = [f"package {name} is missing and was passed over" for name in job.missing]
     notes += runner.run_all("pre") + runner.run_all("pre-install")
-    listing = ""
-    if job.make_layer:
-        with clock.step(packages.STEP, f"installing {job.package_count} packages"):
-            packages.install(
-                job,
-                job.work / "debs",
-                tree.epoch,
-                job.layer / "tree",
-                job.work / "private",
-                logs / "packages.log",
-                runner.reporter,
-            )
-        listing = layers.listing(job.layer / "tree")
     _overlay(job, tree.root)
     packages.check_tree(tree)
     release = initrd.kernel_release(tree)
@@ -150,14 +164,12 @@ def _work(
         is_reused = making_initrd.result()
         making_rootfs.result()
     return Outcome(
-        epoch=tree.epoch,
         kernel_release=release,
         tree_size=tree_size(bare),
         package_count=len(installed.packages),
         notes=tuple(notes),
         seconds=clock.seconds,
         reused=(initrd.STEP,) if is_reused else (),
-        layer_listing=listing,
     )
 
 
@@ -240,6 +252,7 @@ def main() -> int:
     """Run as a program: the job on standard input, messages on standard output."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints must not come between the messages
+    os.umask(0o022)  # scripts are not to make other files for another caller
 
     def say(kind: str, data: dict[str, Any]) -> None:
         out.write(json.dumps({kind: _masked(data)}) + "\n")
@@ -250,7 +263,11 @@ def main() -> int:
     job = Job.model_validate_json(sys.stdin.buffer.read())
     command.hide(*job.secrets)
     try:
-        outcome = work(job, Reporter(subject=job.name, observer=observe))
+        outcome = work(
+            job,
+            Reporter(subject=job.name, observer=observe),
+            on_layer=lambda: say("layer", {}),
+        )
     except ImageBuilderError as error:
         say("error", error.to_dict())
         return 1

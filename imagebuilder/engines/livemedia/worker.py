@@ -164,6 +164,7 @@ def main() -> int:
     """Run as a program: the job on standard input, messages on standard output."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else prints must not come between the messages
+    os.umask(0o022)  # scripts are not to make other files for another caller
 
     def say(kind: str, data: dict[str, Any]) -> None:
         out.write(json.dumps({kind: _masked(data)}) + "\n")

@@ -58,6 +58,32 @@ def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "done in 2.0 s" in text
 
 
+def test_each_image_has_one_bar_whatever_of_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    out = Output(as_json=False)
+    show = out.observer()
+
+    def lines() -> int:
+        return len(out._bars)
+
+    def of(subject: str, kind: str, step: str) -> Event:
+        return Event(kind=kind, subject=subject, step=step, seconds=1.0)  # type: ignore[arg-type]
+
+    show(of("base", "started", "initrd"))
+    show(of("base", "started", "rootfs"))
+    assert lines() == 1
+    show(of("leaf", "started", "packages"))
+    assert lines() == 2
+    show(of("base", "finished", "initrd"))
+    assert lines() == 2
+    show(of("base", "failed", "rootfs"))
+    assert lines() == 1
+    show(of("leaf", "finished", "packages"))
+    assert lines() == 0
+    assert "base: initrd and rootfs" in terminal.getvalue()
+
+
 def test_json_has_everything_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output(as_json=True)
     out.say("for people")

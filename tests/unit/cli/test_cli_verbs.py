@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,41 @@ def test_after_a_failure(cli: Cli, fake_engine: FakeEngine) -> None:
     assert cli("build", "-k", "-B", "-j", "2", "base", "leaf") == 1
     assert "base failed" in cli.err
     assert "leaf failed" in cli.err
+
+
+def test_what_became_of_several(cli: Cli, fake_engine: FakeEngine) -> None:
+    def noted(request: Request, into: Path) -> None:
+        request.reporter.note("packages", "looked at")
+        fails_for("base")(request, into)
+
+    fake_engine.before_make = noted
+    assert cli("build", "base", "leaf") == 1
+    assert cli.out == "failed: base\nnot done: leaf\n"
+    assert cli("build", "-j2", "-k", "base", "leaf", "--json") == 1
+    assert cli.data("summary") == [{"done": ["leaf"], "failed": ["base"], "not_done": []}]
+    assert {each["subject"] for each in cli.data("event")} == {"base", "leaf"}
+    assert [each["recipe"] for each in cli.data("error")] == ["base"]
+    fake_engine.before_make = fails_for()
+    assert cli("build", "base", "leaf") == 0
+    assert "failed" not in cli.out
+    assert cli("build", "base", "--json") == 0
+    assert cli.data("summary") == []
+
+
+def test_a_signal_stops_all_that_run(cli: Cli, fake_engine: FakeEngine) -> None:
+    both = threading.Barrier(2, action=lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def interrupted(request: Request, into: Path) -> None:
+        both.wait(20)
+        while not request.reporter.cancel.is_set:
+            time.sleep(0.01)
+        request.reporter.cancel.check()
+
+    fake_engine.before_make = interrupted
+    assert cli("build", "-j2", "-k", "base", "leaf", "--json") == Interrupted.exit_status
+    assert sorted(fake_engine.made) == ["base", "leaf"]
+    assert cli.data("summary") == [{"done": [], "failed": [], "not_done": ["base", "leaf"]}]
+    assert not list((cli.project.root / "build").glob("*/.new-*"))
 
 
 def test_the_first_signal_stops_in_good_order(cli: Cli, fake_engine: FakeEngine) -> None:
