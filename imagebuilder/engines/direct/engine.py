@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -159,14 +158,7 @@ class DirectEngine:
         layer = layers.place(request.cache_dir, step.id)
         with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
             making = _Making(request=request, layer_id=step.id, work=work, into=into, again=again)
-            since = time.time() if again else 0.0
-            try:
-                outcome, is_reused = self._run(making, layer, since)
-            except DamagedLayer:
-                request.reporter.note(
-                    packages.STEP, "the packages in the cache were damaged: they are installed anew"
-                )
-                outcome, is_reused = self._run(making, layer, time.time())
+            outcome, is_reused = self._run(making, layer, layers.now() if again else 0)
         reused = frozenset({*outcome.reused, *((packages.STEP,) if is_reused else ())})
         return Made(
             kernel_release=outcome.kernel_release,
@@ -185,19 +177,28 @@ class DirectEngine:
             return locked.resolution(request.lock)
         return resolve(self._index(request), request.kickstart, request.reporter)
 
-    def _run(self, making: _Making, layer: Path, since: float) -> tuple[Outcome, bool]:
+    def _run(self, making: _Making, layer: Path, since: int) -> tuple[Outcome, bool]:
         """Run the worker on a package layer, which it makes if there is none since then.
 
         Returns:
             what it made, and whether the layer was there.
         """
         request = making.request
-        with layers.held(layer, request.reporter, since=since) as held:
-            job = self._job(making, held)
-            self._check_offline(request, job)
-            outcome = _run_worker(job, request, held.share)
-            cache.touch(layer / layers.FACTS)
-            return outcome, held.facts is not None
+        while True:
+            with layers.held(layer, request.reporter, since=since) as held:
+                job = self._job(making, held)
+                self._check_offline(request, job)
+                try:
+                    outcome = _run_worker(job, request, held.share)
+                except DamagedLayer:
+                    request.reporter.note(
+                        packages.STEP,
+                        "the packages in the cache were damaged: they are installed anew",
+                    )
+                    since = held.made + 1
+                    continue
+                cache.touch(layer / layers.FACTS)
+                return outcome, held.facts is not None
 
     def _check_offline(self, request: Request, job: Job) -> None:
         if request.offline and (lost := debs.lacking(job.debs, job.deb_store)):

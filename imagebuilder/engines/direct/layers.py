@@ -24,6 +24,7 @@ from imagebuilder.engines.direct.job import LayerFacts
 from imagebuilder.progress import Reporter
 
 FACTS = "layer.json"
+_COARSE = 5  # CLOCK_REALTIME_COARSE: clock_gettime(2); by this one inodes are dated
 _POLL = 0.1  # seconds between two looks at a lock that another has
 
 
@@ -48,11 +49,13 @@ class Held:
     Attributes:
         layer: where it is, or is to be.
         facts: what it is, or None if the holder is to make it.
+        made: when it was made, in nanoseconds since the epoch; 0 if it is to be made.
         lock: the open file of its lock.
     """
 
     layer: Path
     facts: LayerFacts | None
+    made: int
     lock: int
 
     @property
@@ -66,13 +69,13 @@ class Held:
 
 
 @contextmanager
-def held(layer: Path, reporter: Reporter, *, since: float = 0.0) -> Iterator[Held]:
+def held(layer: Path, reporter: Reporter, *, since: int = 0) -> Iterator[Held]:
     """Hold a layer: shared if it is there, else alone, so that it can be made.
 
     Args:
         layer: where it is, or is to be.
         reporter: told if this has to wait; asked whether to stop.
-        since: one that was made before, in seconds since the epoch, does not count.
+        since: one that was made before, in nanoseconds since the epoch, does not count.
 
     Raises:
         Interrupted: somebody asked to stop while this waited.
@@ -102,18 +105,23 @@ def keep(fresh: Path, layer: Path, told: LayerFacts) -> None:
     fresh.rename(layer)
 
 
-def _held(layer: Path, lock: int, reporter: Reporter, since: float) -> Held:
+def now() -> int:
+    """Return the time that a file gets that is written now, in nanoseconds since the epoch."""
+    return time.clock_gettime_ns(_COARSE)
+
+
+def _held(layer: Path, lock: int, reporter: Reporter, since: int) -> Held:
     said = False
     while True:
         if _take(lock, fcntl.LOCK_SH):
-            found = facts(layer)
-            if found and layer.stat().st_mtime >= since:
-                return Held(layer=layer, facts=found, lock=lock)
+            found = _there(layer, lock, since)
+            if found:
+                return found
             # Nobody makes it: others may use the one that does not count.
             if _take(lock, fcntl.LOCK_EX):
-                found = facts(layer)
-                if found is None or layer.stat().st_mtime < since:
-                    return Held(layer=layer, facts=None, lock=lock)
+                # Another may have been quicker; then that one is shared in the next round.
+                if not _there(layer, lock, since):
+                    return Held(layer=layer, facts=None, made=0, lock=lock)
                 continue
             fcntl.flock(lock, fcntl.LOCK_UN)
         if not said:
@@ -121,6 +129,14 @@ def _held(layer: Path, lock: int, reporter: Reporter, since: float) -> Held:
             said = True
         reporter.cancel.check()
         time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - two must not keep step
+
+
+def _there(layer: Path, lock: int, since: int) -> Held | None:
+    found = facts(layer)
+    if found is None:
+        return None
+    made = layer.stat().st_mtime_ns
+    return Held(layer=layer, facts=found, made=made, lock=lock) if made >= since else None
 
 
 def _take(lock: int, how: int) -> bool:

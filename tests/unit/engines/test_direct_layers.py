@@ -157,9 +157,10 @@ def test_who_waits_says_so_and_can_be_stopped(layer: Path) -> None:
 def test_one_that_is_too_old_is_made_anew_when_nobody_uses_it(layer: Path) -> None:
     with layers.held(layer, REPORTER) as held:
         make(held, 1)
-    os.utime(layer, (1000, 1000))
-    with layers.held(layer, REPORTER, since=999) as held:
+    os.utime(layer, ns=(1000, 1000))
+    with layers.held(layer, REPORTER, since=1000) as held:
         assert held.facts
+        assert held.made == 1000
     is_used, may_end = threading.Event(), threading.Event()
 
     def use() -> bool:
