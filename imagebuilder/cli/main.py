@@ -165,7 +165,12 @@ def _parser() -> argparse.ArgumentParser:
         "--why", metavar="KEY", default="", help="say which file and line gave a value"
     )
     verb("plan", "Show the steps that an image needs, and why.", verbs.plan, work)
-    verb("build", "Build images.", verbs.build, work)
+    building = verb("build", "Build images.", verbs.build, work)
+    building.add_argument(
+        "--check-reproducible",
+        action="store_true",
+        help="build them again in other circumstances, and say which files differ",
+    )
     verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
     publishing = verb(
         "publish", "Publish images that passed their tests.", verbs.publish, work, testing, where

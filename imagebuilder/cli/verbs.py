@@ -45,6 +45,8 @@ def build(context: Context) -> int:
         def make(name: str) -> Image:
             image = work.image(name)
             _say_image(context, image)
+            if context.args.check_reproducible:
+                _check_reproducible(context, work, image)
             return image
 
         return _each(context, names, make)
@@ -249,6 +251,27 @@ def _test(context: Context, work: Planning, image: Image) -> SmokeReport:
     if not report.passed:
         raise report_error(report, image)
     return report
+
+
+def _check_reproducible(context: Context, work: Planning, image: Image) -> None:
+    from imagebuilder.errors import StepError
+    from imagebuilder.reproducible import check_reproducible
+
+    found = check_reproducible(work.project, image, work.options)
+    context.out.data("reproducible", found.to_dict())
+    if not found.differences:
+        context.out.say(f"{image.recipe}: a second build gave the same bytes")
+        return
+    context.out.say("\n".join(f"{image.recipe}: {each}" for each in found.differences))
+    raise StepError(
+        f"a second build of {image.recipe} gave other bytes: {_counted(len(found.differences))}",
+        fix="what differs stands above; often it is a script that writes a date, a random number "
+        "or a name of this host: docs/builds.md",
+    )
+
+
+def _counted(number: int) -> str:
+    return "1 difference" if number == 1 else f"{number} differences"
 
 
 def _shown(path: Path) -> str:
