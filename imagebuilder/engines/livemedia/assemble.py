@@ -148,8 +148,10 @@ def _fill(tree: Tree, bare: Tree, job: Job) -> int:
     packages = installed.listed(tree)
     (job.into / PACKAGES).write_text(packages.model_dump_json(indent=1) + "\n")
     repack.seal(bare)
+    above = {str(folder) for each in job.files for folder in Path(each.path).parents}
+    made = [folder for folder in sorted(above) if not bare.exists(folder)]
     files.copy_all(bare, job.files)
-    repack.label(tree, [each.path for each in job.files])
+    repack.label(tree, [*made, *(each.path for each in job.files)])
     return len(packages.packages)
 
 
