@@ -20,7 +20,7 @@ from imagebuilder.progress import Reporter
 _LOOK_SECONDS = 1.0
 _OURS = "output.log"
 _BUSY = 0.2  # of a processor: what works so much is alive, whatever it says
-_MOVES = 1 << 20  # bytes a second that are read and written: so is what waits for the disk
+_MOVES = 64 << 10  # bytes a second that are read and written: so is what waits for the disk
 _LARGEST = 256 << 20  # bytes of all logs: more is a program that repeats itself
 _MOST = 1 << 20  # bytes of a log that are read at once: one that floods is passed over
 STEP = "install"
