@@ -54,6 +54,21 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def replace(path: Path, text: str) -> None:
+    """Write a file: a reader sees the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        new.write_text(text, encoding="utf-8", newline="\n")
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
 def create(root: Path, texts: Mapping[str, str]) -> None:
     """Write new files below a folder: all of them, or none.
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-ExportFormat = Literal["fcos", "simplestreams", "ims", "matchbox", "oci"]
+ExportFormat = Literal["fcos", "simplestreams", "ims", "matchbox", "oci", "page"]
 
 
 class Retention(BaseModel):
@@ -89,7 +89,7 @@ class Exports(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     formats: tuple[ExportFormat, ...] = Field(
-        default=(), description="which: fcos, simplestreams, ims, matchbox, oci"
+        default=(), description="which: fcos, simplestreams, ims, matchbox, oci, page"
     )
     url: Annotated[str, AfterValidator(_public_url)] = Field(
         default="",

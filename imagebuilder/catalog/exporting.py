@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder import files
 from imagebuilder.catalog import read
 from imagebuilder.catalog.reader import CatalogReader, reporter_of
-from imagebuilder.errors import InputError
+from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.policies import Exports
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.stores import FileStore
@@ -58,6 +59,48 @@ class CatalogExporting(CatalogReader):
         return exporting.write(
             self.store, exports.formats, place, None, reporter, target=target, strict=True
         )
+
+    def write_page(
+        self,
+        output: Path,
+        *,
+        url: str = "",
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+    ) -> Path:
+        """Write a page of HTML that shows the catalog to people: one file that needs no other.
+
+        Args:
+            output: the file; it is replaced at once if it is there.
+            url: where readers find the catalog, ending in a slash; by default a bucket's own.
+                Without it the page has no links.
+            observer: gets the step ``export``.
+            cancel: looked at all the time.
+
+        Returns:
+            The file.
+
+        Raises:
+            CatalogError: the catalog cannot be read.
+            HostError: the file cannot be written.
+        """
+        from imagebuilder.catalog.exports import page
+        from imagebuilder.catalog.exports.view import Reader
+
+        read.check_marker(self.store)
+        reporter = reporter_of("catalog", observer, cancel)
+        reader = Reader(store=self.store)
+        base = url or self.store.public_url or None
+        with reporter.step("export", "page"):
+            text = page.page(reader, page.state_of(reader), base, reporter)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(output, text)
+        except OSError as error:
+            raise HostError(
+                f"cannot be written: {error.strerror or error}", where=Location(file=str(output))
+            ) from error
+        return output
 
     def _check_exports(self) -> None:
         """Refuse, before anything is done, what cannot be exported."""

@@ -95,9 +95,9 @@ def search(
             if artefact is None:
                 continue
             if artefact.sha256 not in lists:
-                installed = _packages(store, artefact, reporter)
+                everything = package_list(store, artefact, reporter)
                 lists[artefact.sha256] = tuple(
-                    each for each in installed if package in (each.name, source and each.source)
+                    each for each in everything if package in (each.name, source and each.source)
                 )
             for each in lists[artefact.sha256]:
                 if bound is None or _version(store, release, each) < bound:
@@ -114,7 +114,7 @@ def diff(store: ObjectStore, name: str, old: str, new: str, reporter: Reporter) 
     packages = [
         {
             f"{each.name}:{each.arch}": each.version
-            for each in (_packages(store, artefact, reporter) if artefact else ())
+            for each in (package_list(store, artefact, reporter) if artefact else ())
         }
         for artefact in (first.artefact("packages"), second.artefact("packages"))
     ]
@@ -165,9 +165,14 @@ def _version(store: ObjectStore, release: Release, package: Package) -> DebianVe
     )
 
 
-def _packages(
+def package_list(
     store: ObjectStore, artefact: ReleaseArtefact, reporter: Reporter
 ) -> tuple[Package, ...]:
+    """Read a release's list of packages.
+
+    Raises:
+        CatalogError: it is missing, damaged or too large.
+    """
     key = layout.blob_key(artefact.sha256)
     where = Location(file=store.url_of(key))
     if artefact.size > _LIMIT:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened, settings_of
 from imagebuilder.errors import InputError
 
-_FORMATS = ("fcos", "simplestreams", "ims", "matchbox", "oci")  # a test compares
+if TYPE_CHECKING:
+    from imagebuilder.policies import Exports
+
+_FORMATS = ("fcos", "simplestreams", "ims", "matchbox", "oci", "page")  # a test compares
 
 
 def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
@@ -31,12 +35,17 @@ def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
         default="",
         help="under which URL readers reach the catalog by plain HTTP",
     )
+    made = verb("page", "Write a page of HTML that shows the catalog.", page)
+    made.add_argument(
+        "--output", metavar="FILE", required=True, help="the file, or a folder for its index.html"
+    )
+    made.add_argument(
+        "--url", metavar="URL", default="", help="where readers find the catalog, for links"
+    )
 
 
 def export(context: Context) -> int:
     """``catalog export``."""
-    from pydantic import ValidationError
-
     from imagebuilder.policies import Exports
 
     args = context.args
@@ -49,10 +58,7 @@ def export(context: Context) -> int:
             f"{unknown[0]!r} is no format that a catalog is exported in",
             fix=f"known are: {', '.join(_FORMATS)}",
         )
-    try:
-        wanted = Exports(formats=tuple(formats), url=args.url or asked.url)
-    except ValidationError as error:
-        raise InputError(f"--url: {error.errors()[0]['msg']}") from error
+    wanted = _exports(formats, args.url or asked.url)
     count = opened(context).export(
         wanted,
         output_dir=Path(args.output) if args.output else None,
@@ -64,3 +70,32 @@ def export(context: Context) -> int:
     context.out.data("exported", {"formats": formats, "files": count, "where": where})
     context.out.say(f"{', '.join(formats)}: {count} files written to {where}")
     return 0
+
+
+def page(context: Context) -> int:
+    """``catalog page``."""
+    args = context.args
+    output = Path(args.output)
+    if output.is_dir() or args.output.endswith("/"):
+        output /= "index.html"
+    path = opened(context).write_page(
+        output,
+        url=_exports([], args.url).url,
+        observer=context.out.observer(),
+        cancel=context.cancel,
+    )
+    context.out.close()
+    context.out.data("page", {"path": str(path)})
+    context.out.say(f"the page is {path}")
+    return 0
+
+
+def _exports(formats: Sequence[str], url: str) -> Exports:
+    from pydantic import ValidationError
+
+    from imagebuilder.policies import Exports
+
+    try:
+        return Exports.model_validate({"formats": tuple(formats), "url": url})
+    except ValidationError as error:
+        raise InputError(f"--url: {error.errors()[0]['msg']}") from error

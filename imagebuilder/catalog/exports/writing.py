@@ -21,7 +21,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from imagebuilder.catalog import layout, read
-from imagebuilder.catalog.exports import fcos, ims, matchbox, oci, simplestreams
+from imagebuilder.catalog.exports import fcos, ims, matchbox, oci, page, simplestreams
 from imagebuilder.catalog.exports.file import File
 from imagebuilder.catalog.exports.place import Place
 from imagebuilder.catalog.exports.view import AT_A_TIME, Reader, State
@@ -80,9 +80,17 @@ def write(
                 store, target, functools.partial(reader.states, [name]), render, reporter
             )
             problems += render.problems
-        count += _settle(
-            store, target, reader.states, lambda states: _of_all(formats, states), reporter
-        )
+        if "simplestreams" in formats:
+            count += _settle(store, target, reader.states, simplestreams.index, reporter)
+        if "page" in formats:
+            base = "" if target is store else place.base or None
+            count += _settle(
+                store,
+                target,
+                lambda: page.state_of(reader),
+                lambda state: page.files(reader, state, base, reporter),
+                reporter,
+            )
     for each in [] if strict else problems:
         reporter.note("export", each)
     if problems and strict:
@@ -128,11 +136,6 @@ class _Recipe:
             yield from matchbox.files(view, self.place)
         if "simplestreams" in self.formats:
             yield from simplestreams.files(view)
-
-
-def _of_all(formats: Sequence[ExportFormat], states: tuple[State, ...]) -> Iterator[File]:
-    if "simplestreams" in formats:
-        yield from simplestreams.index(states)
 
 
 def _settle(

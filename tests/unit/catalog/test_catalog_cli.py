@@ -106,6 +106,10 @@ def test_export(run: Run, root: Path, tmp_path: Path, three: list[Release]) -> N
     assert run("catalog", "export", "fcos")[0] == 2
     assert run("catalog", "export", "iso")[0] == 2
     assert run("catalog", "export")[0] == 2
+    status, out = run("catalog", "page", "--output", str(out_dir), "--json")
+    assert lines(out)[-1]["page"]["path"] == str(out_dir / "index.html")
+    assert three[2].version in (out_dir / "index.html").read_text()
+    assert run("catalog", "page", "--output", str(out_dir), "--url", "x:y")[0] == 2
     # What the project file asks for is written with each change of the project's own catalog.
     settings = tmp_path / "project/imagebuilder.toml"
     (tmp_path / "project/recipes").mkdir(parents=True)
