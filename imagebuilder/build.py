@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from imagebuilder import files, image
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
 from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
+from imagebuilder.kickstart.redact import hidden_words, shown_value
 from imagebuilder.plan import Plan
 from imagebuilder.progress import Reporter
 from imagebuilder.sbom import sbom
@@ -91,6 +93,7 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                 sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
             )
             measured = tuple(image.measure(staging / name) for name in image.ARTEFACTS)
+            hidden = hidden_words(plan.kickstart.lines.texts)
             seconds = {**made.seconds, "image": time.monotonic() - began}
             facts = ImageFacts(
                 id=plan.image_id,
@@ -117,7 +120,11 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                     )
                     for step in plan.steps
                 ),
-                tools=made.tools,
+                tools={**made.tools, "imagebuilder": version("imagebuilder")},
+                params={
+                    name: shown_value(value, hidden)
+                    for name, value in plan.resolved.recipe.params.items()
+                },
                 notes=(*plan.notes, *made.notes),
             )
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")

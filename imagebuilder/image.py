@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from imagebuilder.errors import InputError, Location
 from imagebuilder.names import RecipeName
@@ -118,6 +118,9 @@ class ImageFacts(_Model):
     artefacts: tuple[Artefact, ...]
     steps: tuple[StepRecord, ...]
     tools: dict[str, str] = Field(description="the programs that made it, with versions")
+    params: dict[str, JsonValue] = Field(
+        default_factory=dict, description="the recipe's params; what is a password is hidden"
+    )
     notes: tuple[str, ...] = Field(
         default=(), description="what the reader of a build should know: commands without effect…"
     )

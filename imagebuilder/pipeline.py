@@ -15,12 +15,16 @@ from imagebuilder import cache, command
 from imagebuilder.build import build
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import Image
+from imagebuilder.names import PROJECT_FILE
 from imagebuilder.options import Options
 from imagebuilder.plan import Plan, make_plan
 from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
 from imagebuilder.recipe import Recipe
 from imagebuilder.several import each
+
+# What of a project is its own: a file there that git does not know is no part of its commit.
+_RECIPES = ("recipes", "kickstarts", PROJECT_FILE)
 
 # Where smoke and catalog are used they are imported in place: a build that finds nothing to do
 # is not to wait for them.
@@ -250,6 +254,7 @@ def publish_image(
     channel: str = "testing",
     override: str = "",
     force: bool = False,
+    builder: str = "",
 ) -> Release:
     """Publish an image with its test's report, and let a channel name it.
 
@@ -262,9 +267,10 @@ def publish_image(
         channel: which channel is moved.
         override: why it is published although no test has passed.
         force: publish again though nothing changed.
+        builder: the URI of who built it, for the release's provenance.
 
     Raises:
-        InputError: the catalog's URL is none.
+        InputError: the catalog's URL is none, or the builder's.
         CatalogError: the test has not passed, or the catalog refused or could not be reached.
     """
     from imagebuilder.catalog import Catalog, TestEvidence
@@ -290,6 +296,7 @@ def publish_image(
         override=override,
         force=force,
         git_commit=git_commit(project.root),
+        builder=builder,
         policy=project.settings.channels.get(channel),
         observer=options.observer,
         cancel=options.cancel,
@@ -297,11 +304,22 @@ def publish_image(
 
 
 def git_commit(folder: Path) -> str:
-    """Return the commit that a folder is at, or "" outside git or where git has none."""
+    """Return the commit that a folder is at, or "" outside git or where git has none.
+
+    When recipes or kickstarts, or any file that git knows, were changed since, it ends in
+    ``-dirty``.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return ""
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    new = _git(folder, "ls-files", "--others", "--exclude-standard", "--", *_RECIPES)
+    return f"{commit}-dirty" if changed or new else commit
+
+
+def _git(folder: Path, *args: str) -> str:
     try:
-        result = command.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], timeout=20, check=False
-        )
+        result = command.run(["git", "-C", str(folder), *args], timeout=20, check=False)
     except (HostError, StepError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""

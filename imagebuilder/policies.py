@@ -53,7 +53,23 @@ class ChannelPolicy(BaseModel):
     signatures: int = Field(
         default=0, ge=0, description="how many keys of the trust root must have signed it"
     )
-    trust: str = Field(default="", description="the trust root, a file of the project")
+    builders: list[str] = Field(
+        default_factory=list,
+        description="its provenance must say that one of these (URIs) built it",
+    )
+    passed: list[str] = Field(
+        default_factory=list,
+        description="the checks, by title, that its test result must say have passed",
+    )
+    predicates: list[str] = Field(
+        default_factory=list,
+        description="in-toto statements of these types (URIs) about it must be there",
+    )
+    trust: str = Field(
+        default="",
+        description="the trust root, a file of the project; statements then count only if its "
+        "keys have signed them: as many as signatures says, one at least",
+    )
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
@@ -66,7 +82,12 @@ class ChannelPolicy(BaseModel):
     @property
     def only_promotes(self) -> bool:
         """Whether only a release that is published already can meet it."""
-        return bool(self.source or self.approvals or self.signatures)
+        return bool(self.source or self.approvals or self.signatures or self.asks_for_statements)
+
+    @property
+    def asks_for_statements(self) -> bool:
+        """Whether it asks for what in-toto statements say of a release."""
+        return bool(self.builders or self.passed or self.predicates)
 
 
 def _public_url(value: str) -> str:

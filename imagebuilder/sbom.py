@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
 from uuid import NAMESPACE_URL, uuid5
 
 from imagebuilder.distro import Distro
-from imagebuilder.image import PackageList
+from imagebuilder.image import Package, PackageList
+
+if TYPE_CHECKING:
+    from packageurl import PackageURL
+
+
+def purl(
+    package: Package, manager: Literal["dpkg", "rpm"], vendor: str, distro_id: str
+) -> PackageURL:
+    """Return the name of an installed package that other tools know.
+
+    https://github.com/package-url/purl-spec: the types and namespaces of packages, with what
+    tells them apart.
+
+    Args:
+        package: the package.
+        manager: what installed it.
+        vendor: who made it: ``debian``; "" if that is not known.
+        distro_id: the release of the distribution: ``debian-12``.
+    """
+    from packageurl import PackageURL
+
+    return PackageURL(
+        type="rpm" if manager == "rpm" else "deb",
+        namespace=vendor or None,
+        name=package.name,
+        version=package.version,
+        qualifiers={"arch": package.arch, "distro": distro_id},
+    )
 
 
 def sbom(name: str, image_id: str, distro: Distro, packages: PackageList) -> str:
@@ -23,7 +52,6 @@ def sbom(name: str, image_id: str, distro: Distro, packages: PackageList) -> str
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6
-    from packageurl import PackageURL
 
     bom = Bom()
     bom.serial_number = uuid5(NAMESPACE_URL, f"imagebuilder:{name}:{image_id}")
@@ -34,19 +62,11 @@ def sbom(name: str, image_id: str, distro: Distro, packages: PackageList) -> str
     bom.metadata.component = root
     made = []
     for package in packages.packages:
-        # purl-spec: the types and namespaces of packages, with what tells them apart.
-        purl = PackageURL(
-            type="rpm" if packages.manager == "rpm" else "deb",
-            namespace=distro.name,
-            name=package.name,
-            version=package.version,
-            qualifiers={"arch": package.arch, "distro": distro.id},
-        )
         component = Component(
             bom_ref=f"{package.name}:{package.arch}",
             name=package.name,
             version=package.version,
-            purl=purl,
+            purl=purl(package, packages.manager, distro.name, distro.id),
             type=ComponentType.LIBRARY,
         )
         bom.components.add(component)

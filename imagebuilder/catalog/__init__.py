@@ -7,11 +7,13 @@ from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, Relea
 from imagebuilder.catalog.packages import Change, Match, ReleaseDiff
 from imagebuilder.catalog.records import Approval, ReleaseName, Running
 from imagebuilder.catalog.rules import Choice, Rules
+from imagebuilder.catalog.statements import Attestation, Statement
 from imagebuilder.catalog.verify import Finding, Verification
 from imagebuilder.policies import ChannelPolicy, Retention
 
 __all__ = [
     "Approval",
+    "Attestation",
     "Catalog",
     "Change",
     "Channel",
@@ -29,6 +31,7 @@ __all__ = [
     "Retention",
     "Rules",
     "Running",
+    "Statement",
     "TestEvidence",
     "Verification",
 ]

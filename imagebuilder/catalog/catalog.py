@@ -42,6 +42,7 @@ class Catalog(CatalogSteering):
         force: bool = False,
         git_commit: str = "",
         by: str = "",
+        builder: str = "",
         policy: ChannelPolicy | None = None,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
@@ -60,6 +61,7 @@ class Catalog(CatalogSteering):
             force: send everything and make a new release in any case.
             git_commit: the commit of the recipes.
             by: who publishes; by default ``user@host`` of this process.
+            builder: the URI of who built it, for the release's provenance.
             policy: what the channel asks for.
             observer: gets the steps ``upload`` (in bytes) and ``release``.
             cancel: looked at all the time.
@@ -79,6 +81,7 @@ class Catalog(CatalogSteering):
             force=force,
             git_commit=git_commit,
             by=by,
+            builder=builder,
             policy=policy,
             reporter=reporter,
         )

@@ -182,6 +182,7 @@ class _Collector:
             for each in doomed
             if self._delete(layout.script_key(each.name, each.version))
             and self._delete(layout.signature_key(each.name, each.version))
+            and self._delete(layout.attestations_key(each.name, each.version))
             and all(
                 self._delete(approval.key)
                 for approval in self.store.list(f"approvals/{each.name}/{each.version}/")

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -234,6 +234,27 @@ def open_envelope(
         if each.keyid in keys and _is_valid(keys[each.keyid], _decoded(each.sig), message)
     }
     return payload, frozenset(found)
+
+
+def signers_of(
+    message: bytes,
+    signatures: Iterable[tuple[str, str]],
+    keys: Mapping[str, Ed25519PublicKey],
+) -> frozenset[str]:
+    """Return the ids of the keys that signed a message.
+
+    Args:
+        message: what was signed.
+        signatures: pairs of a key's id and a signature.  Other tools have other ids, and may
+            leave them out; an id is then no more than a hint, and each key is tried.
+        keys: the keys that count, by their ids.
+    """
+    found: set[str] = set()
+    for hint, text in signatures:
+        tried = [hint] if hint in keys else list(keys)
+        signature = _decoded(text)
+        found.update(each for each in tried if _is_valid(keys[each], signature, message))
+    return frozenset(found)
 
 
 def encoded(kind: str, payload: bytes) -> bytes:

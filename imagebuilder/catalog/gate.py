@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagebuilder.catalog import layout, leases, read
+from imagebuilder.catalog import layout, leases, read, statements
 from imagebuilder.catalog.manifest import TestEvidence, clean, now, whoami
 from imagebuilder.catalog.model import Release, check_channel, dump, parse
 from imagebuilder.catalog.records import Approval, check_who
@@ -40,6 +40,7 @@ def check(
         ),
         *_approvals(store, release, policy),
         *_signatures(store, release, policy, folder),
+        *_statements(store, release, policy, folder),
     ]
     if lacking:
         raise CatalogError(
@@ -136,3 +137,38 @@ def _signatures(
     except CatalogError as error:
         return [error.what]
     return []
+
+
+def _statements(
+    store: ObjectStore, release: Release, policy: ChannelPolicy, folder: Path
+) -> list[str]:
+    if not policy.asks_for_statements:
+        return []
+    if policy.trust:
+        from imagebuilder.catalog import attest  # cryptography takes a while to import
+        from imagebuilder.catalog import trust as trusting
+
+        trust = trusting.Trust.open(folder / policy.trust)
+        found = attest.believed(store, release, trust.keys, max(1, policy.signatures))
+        signed = " that trusted keys have signed"
+    else:
+        found = tuple(statement for statement, _ in statements.of_release(store, release))
+        signed = ""
+    lacking: list[str] = []
+    builders = {each.builder for each in found if each.builder}
+    if policy.builders and builders.isdisjoint(policy.builders):
+        says = f" (it names {', '.join(sorted(map(clean, builders)))})" if builders else ""
+        lacking.append(
+            f"no provenance{signed} says that {' or '.join(policy.builders)} built it{says}"
+        )
+    passed: set[str] = set().union(*(each.passed for each in found))
+    missing = [each for each in policy.passed if each not in passed]
+    if missing:
+        lacking.append(f"no test result{signed} says that these passed: {', '.join(missing)}")
+    kinds = {each.kind for each in found}
+    lacking += [
+        f"there is no statement of type {each} about it{signed}"
+        for each in policy.predicates
+        if each not in kinds
+    ]
+    return lacking

@@ -62,6 +62,11 @@ def signature_key(name: str, version_or_channel: str) -> str:
     return f"signatures/{name}/{version_or_channel}.json"
 
 
+def attestations_key(name: str, version: str) -> str:
+    """Return the key of the signed statements about a release."""
+    return f"attestations/{name}/{version}.intoto.jsonl"
+
+
 def script_key(name: str, version_or_channel: str) -> str:
     """Return the key of the script that boots a release, or what a channel names."""
     return f"boot/{name}/{version_or_channel}.ipxe"

@@ -54,6 +54,8 @@ Role = Literal[
     "sbom",
     "kickstart",
     "test-report",
+    "provenance",
+    "test-result",
     "other",
 ]
 UNIT: tuple[Role, ...] = ("kernel", "initrd", "rootfs")  # what boots, and only together

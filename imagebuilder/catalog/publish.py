@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 
-from imagebuilder.catalog import channels, gate, layout, leases, read
+from imagebuilder.catalog import channels, gate, layout, leases, read, statements
 from imagebuilder.catalog.leases import Held
 from imagebuilder.catalog.manifest import (
     REPORT_NAME,
@@ -45,6 +45,8 @@ from imagebuilder.stores import Object, ObjectStore
 from imagebuilder.stores.base import PROBE
 
 _VERSION_ATTEMPTS = 100
+# Files that say something about an image, and with which it is the same one all the same.
+_SAYS = {REPORT_NAME, statements.PROVENANCE_NAME, statements.TEST_RESULT_NAME}
 
 
 def publish(
@@ -57,15 +59,19 @@ def publish(
     force: bool,
     git_commit: str,
     by: str,
+    builder: str,
     policy: ChannelPolicy | None,
     reporter: Reporter,
 ) -> Release:
     """Publish an image; see :meth:`imagebuilder.catalog.Catalog.publish`."""
     check_channel(channel)
+    if builder:
+        statements.check_builder(builder)
     gate.check_publish(store, channel, policy, evidence)
     check_evidence(image, evidence, override)
     who = clean(by) or whoami()
     parts = contents(image, evidence)
+    parts += statements.contents(image, parts, evidence, git_commit=git_commit, builder=builder)
     cancel = reporter.cancel
     cancel.check()
     if store.get(layout.MARKER, limit=read.MANIFEST_LIMIT) is None:
@@ -168,7 +174,7 @@ def _published(
             continue  # damaged, as verify says: a new release takes its place
         has = {(each.name, each.sha256) for each in found.artefacts}
         # Another test of the same image makes no new release, unless it is the first to pass.
-        same = {each for each in has ^ wanted if each[0] != REPORT_NAME} == set()
+        same = {each for each in has ^ wanted if each[0] not in _SAYS} == set()
         if same and (found.tested or not (evidence and evidence.passed)):
             return found, entry.manifest
     return None, ""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from imagebuilder.catalog import packages, read
+from imagebuilder.catalog import packages, read, statements
 from imagebuilder.catalog import pull as pulling
 from imagebuilder.catalog import verify as verifying
 from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, check_channel
 from imagebuilder.catalog.packages import Match, ReleaseDiff
+from imagebuilder.catalog.statements import Attestation
 from imagebuilder.catalog.verify import Verification
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.names import check_name
@@ -129,6 +130,31 @@ class CatalogReader:
             more = trusting.findings(self.store, trust)
             found = replace(found, findings=(*found.findings, *more))
         return found
+
+    def attestations(
+        self, name: str, version_or_channel: str, *, trust: Trust | None = None
+    ) -> tuple[Attestation, ...]:
+        """Return the in-toto statements about a release.
+
+        Args:
+            name: the recipe's name.
+            version_or_channel: which release.
+            trust: whose signatures count: what none of its keys has signed is left out.  None:
+                the statements that the release's manifest names, signed or not.
+
+        Raises:
+            CatalogError: there is no such release, or a statement is not what it should be.
+        """
+        release = self.show(name, version_or_channel, trust=trust)
+        if trust:
+            from imagebuilder.catalog import attest
+
+            found = attest.attestations(self.store, release, trust.keys)
+            return tuple(each for each in found if each.statement.is_about(release))
+        return tuple(
+            Attestation(statement=statement, payload=payload)
+            for statement, payload in statements.of_release(self.store, release)
+        )
 
     def search(
         self,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from imagebuilder.catalog import layout, read
+from imagebuilder.catalog import attest, layout, read
 from imagebuilder.catalog.envelope import Signer, key_id, open_envelope, seal
 from imagebuilder.catalog.manifest import as_time
 from imagebuilder.catalog.model import Channel, dump, is_version, parse
@@ -44,7 +44,7 @@ def sign(
         found = store.get(key, limit=read.MANIFEST_LIMIT)
         data = found.data if found else b""
         digest = hashlib.sha256(data).hexdigest()
-        read.release(store, name, version, digest)  # it is what it says that it is
+        release = read.release(store, name, version, digest)  # it is what it says that it is
         if pointer and (pointer.release, pointer.manifest) != (version, digest):
             raise CatalogError(
                 f"channel {version_or_channel} was moved meanwhile, so it was not signed",
@@ -52,6 +52,7 @@ def sign(
                 fix="look at what it names now, and run the same command again",
             )
         _sign_release(store, name, version, data, signers, reporter.cancel)
+        attest.sign(store, release, signers, reporter.cancel)
         if pointer:
             _sign_channel(store, pointer, signers, days, reporter.cancel)
     return tuple(key_id(each.public_key) for each in signers)

@@ -14,7 +14,7 @@ import filelock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
-from imagebuilder.catalog import layout, read
+from imagebuilder.catalog import attest, layout, read
 from imagebuilder.catalog.envelope import key_id, open_envelope, parse_public_key
 from imagebuilder.catalog.manifest import as_time
 from imagebuilder.catalog.model import Release, check_channel, dump, is_version, parse
@@ -131,7 +131,8 @@ def findings(store: ObjectStore, trust: Trust) -> tuple[Finding, ...]:
         try:
             pointer = read.channel(store, name, which)
             signed = channel(store, name, which, trust)
-            _release(store, name, signed.release, trust, signed.manifest)
+            release = _release(store, name, signed.release, trust, signed.manifest)
+            attest.check(store, release, trust.keys, trust.root.release_threshold)
             if pointer and pointer.generation != signed.generation:
                 raise CatalogError(
                     f"is at generation {pointer.generation}, and signed at {signed.generation}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from imagebuilder.catalog import layout, read
+from imagebuilder.catalog import layout, read, statements
 from imagebuilder.catalog.model import Channel, Index, IndexEntry, Release, parse
 from imagebuilder.errors import CatalogError
 from imagebuilder.progress import Reporter
@@ -91,6 +91,9 @@ class _Verifier:
             cancel.check()
             self._channel(pointer)
         self._blobs(blobs, contents)
+        for release, _ in self.releases.values():
+            cancel.check()
+            self._statements(release)
         ordered = sorted(self.findings, key=lambda each: (each.where, each.what))
         return Verification(
             releases=len(self.releases),
@@ -141,6 +144,15 @@ class _Verifier:
             self._left(key, "is not in the index: its publication did not come to its end")
         elif entry.manifest != digest:
             self._broken(key, "is not the manifest that the index names", _AGAIN)
+
+    def _statements(self, release: Release) -> None:
+        try:
+            statements.of_release(self.store, release)
+        except CatalogError as error:
+            where = error.where.file if error.where else self.store.url
+            if all(each.where != where for each in self.findings):  # a blob that is missing is
+                found = Finding(kind="broken", where=where, what=error.what, fix=error.fix)
+                self.findings.append(found)
 
     def _channel(self, pointer: Channel) -> None:
         key = layout.channel_key(pointer.name, pointer.channel)

@@ -84,6 +84,11 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument("name", metavar="NAME")
     _which(made)
     signing_verbs.add_keys(made)
+    text = "Show the in-toto statements about a release: its provenance, its test result."
+    made = verb("attestations", text, signing_verbs.attestations)
+    made.add_argument("name", metavar="NAME")
+    _which(made)
+    signing_verbs.add_trust(made)
     made = verbs.add_parser(
         "key",
         help="Make a key to sign with.",

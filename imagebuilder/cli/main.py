@@ -180,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="publish again though nothing changed"
     )
     publishing.add_argument(
+        "--builder",
+        metavar="URI",
+        default=os.environ.get("IMAGEBUILDER_BUILDER", ""),
+        help="who builds, for the release's provenance (or IMAGEBUILDER_BUILDER)",
+    )
+    publishing.add_argument(
         "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
     )
     verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)

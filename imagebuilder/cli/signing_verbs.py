@@ -83,6 +83,27 @@ def sign(context: Context) -> int:
     return 0
 
 
+def attestations(context: Context) -> int:
+    """``catalog attestations``."""
+    which = asked(context)
+    believed = trust(context)
+    for each in opened(context).attestations(context.args.name, which, trust=believed):
+        said = each.statement
+        signers = sorted(each.signers)
+        context.out.data(
+            "attestation",
+            {"statement": said.model_dump(mode="json", by_alias=True), "signers": signers},
+        )
+        context.out.say(said.kind)
+        if said.builder:
+            context.out.say(f"  builder  {said.builder}")
+        for test in sorted(said.passed):
+            context.out.say(f"  passed   {test}")
+        for signer in signers:
+            context.out.say(f"  signer   {signer}")
+    return 0
+
+
 def key(context: Context) -> int:
     """``catalog key``."""
     from imagebuilder.catalog.envelope import key_id, make_key, read_public_key

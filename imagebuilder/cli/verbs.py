@@ -108,6 +108,7 @@ def publish(context: Context) -> int:
                 channel=channel,
                 override=override,
                 force=context.args.force,
+                builder=context.args.builder,
             )
             context.out.data(
                 "release",

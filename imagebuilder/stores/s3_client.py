@@ -130,6 +130,12 @@ def reported(url: str, verb: str) -> Iterator[None]:
             where=Location(file=url),
             fix=_FIXES.get(code, ""),
         ) from error
+    except KeyError as error:
+        raise CatalogError(
+            f"cannot be {verb}: the server's answer lacks {error}",
+            where=Location(file=url),
+            fix="look at what is between this machine and the server, and at the server's log",
+        ) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise CatalogError(
             f"cannot be {verb}: there are no credentials for S3",

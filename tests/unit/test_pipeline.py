@@ -142,6 +142,15 @@ def test_the_commit_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert pipeline.git_commit(tmp_path) == ""
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
     assert len(pipeline.git_commit(tmp_path)) == 40
+    (tmp_path / "notes").write_text("none of the project's")
+    assert len(pipeline.git_commit(tmp_path)) == 40
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/new.toml").write_text("")
+    assert pipeline.git_commit(tmp_path).endswith("-dirty")
+    subprocess.run([*git, "add", "recipes"], check=True)
+    assert pipeline.git_commit(tmp_path).endswith("-dirty")
+    subprocess.run([*git, "commit", "-q", "-m", "x"], check=True)
+    assert len(pipeline.git_commit(tmp_path)) == 40
     monkeypatch.setenv("PATH", "/nowhere")
     assert pipeline.git_commit(tmp_path) == ""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pykickstart.version import makeVersion
 
 from imagebuilder.kickstart import Kickstart
-from imagebuilder.kickstart.redact import redacted_line
+from imagebuilder.kickstart.redact import hidden_words, redacted_line, shown_value
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,22 @@ def test_a_password_however_it_is_spelled(secret: str) -> None:
 
 def test_there_are_such_options() -> None:
     assert ("user", "--password") in secret_options()
+
+
+def test_values_that_are_hidden_in_the_lines_are_hidden_by_themselves() -> None:
+    hidden = hidden_words(
+        [
+            "rootpw --plaintext hunter2",
+            "user --name=x --password='s e c' --iscrypted",
+            "url --url=http://me:pass1@host/",
+            "lang en_US.UTF-8",
+        ]
+    )
+    values = {"a": "hunter2", "b": ["pass1", 5, True, None, "me"], "c": "en_US.UTF-8", "d": "s e c"}
+    assert shown_value(values, hidden) == {
+        "a": "********",
+        "b": ["********", 5, True, None, "me"],
+        "c": "en_US.UTF-8",
+        "d": "********",
+    }
+    assert shown_value("http://me:pass1@elsewhere/", frozenset()) == "********"
