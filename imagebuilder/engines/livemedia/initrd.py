@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,12 @@ _TIMEOUT = 3600.0  # seconds
 _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
 _LIVE = ("livenet", "dmsquash-live")  # modules that fetch a root and take it as one
 _NAME = "vmlinuz-"
+# NetworkManager's own part of the initrd: in Fedora and RHEL 9 on, in RHEL 8, in Debian.
+_GENERATORS = (
+    "/usr/libexec/nm-initrd-generator",
+    "/usr/libexec/NetworkManager/nm-initrd-generator",
+    "/usr/lib/NetworkManager/nm-initrd-generator",
+)
 _RESCUE = "0-rescue"
 _MISSING = re.compile(r"[mM]odule '([^']+)' cannot be found or installed")
 
@@ -174,26 +181,41 @@ def _lacking(name: str, log: Path, excerpt: str = "") -> StepError:
     )
 
 
+def _fitted(tree: Tree, ours: tuple[str, ...]) -> Iterator[str]:
+    """Give our own arguments as a tree can take them, whatever distribution it is of."""
+    modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
+    missing = [name for name in _LIVE if modules and name not in modules]
+    if missing:
+        raise _lacking(missing[0], tree.log)
+    # Without NetworkManager dracut takes systemd-networkd, which never fetches root=live:http://…
+    is_legacy = "network-legacy" in modules and not any(map(tree.exists, _GENERATORS))
+    for each in ours:
+        option, _, value = each.partition(" ")
+        names = value.split()
+        if option == "--add":
+            names += ["network-legacy"] if is_legacy and "network-legacy" not in names else []
+            yield f"--add {' '.join(name for name in names if not modules or name in modules)}"
+        elif option == "--omit":
+            names += ["systemd-networkd"] if is_legacy and "systemd-networkd" not in names else []
+            yield f"--omit {' '.join(names)}"
+        else:
+            yield each
+
+
 def arguments(tree: Tree, release: str, asked: tuple[str, ...]) -> list[str]:
     """Return the command line of dracut.
 
     Args:
-        tree: the image; of our own arguments modules that it lacks are left out.
+        tree: the image; our own arguments are fitted to its modules.
         release: the kernel's.
         asked: arguments, each as one text: an option, a space, its value.
 
     Raises:
         StepError: the image's dracut has no module that finds a live root.
     """
-    modules = {path.name.lstrip("0123456789") for path in tree.glob("usr/lib/dracut/modules.d/*")}
     words: list[str] = []
-    for each in asked:
+    for each in _fitted(tree, asked) if asked in OUR_DRACUT else asked:
         option, space, value = each.partition(" ")
-        if option == "--add" and asked in OUR_DRACUT:
-            missing = [name for name in _LIVE if modules and name not in modules]
-            if missing:
-                raise _lacking(missing[0], tree.log)
-            value = " ".join(name for name in value.split() if not modules or name in modules)
         words += [option, *([value] if space else [])]
     return [
         "dracut",

@@ -93,6 +93,12 @@ def test_of_our_own_modules_those_that_the_tree_lacks_are_left_out(tree: Tree) -
     own = initrd.arguments(tree, "6.1", ("--add qemu-net", "--xz"))
     assert own[own.index("--add") + 1] == "qemu-net"
     assert "--xz" in own
+    written(tree.root, {"usr/lib/dracut/modules.d/35network-legacy/x": ""})
+    legacy = initrd.arguments(tree, "6.1", ours)
+    assert legacy[legacy.index("--add") + 1] == "livenet dmsquash-live network-legacy"
+    assert legacy[legacy.index("--omit") + 1] == "plymouth systemd-networkd"
+    written(tree.root, {"usr/libexec/nm-initrd-generator": ""})
+    assert initrd.arguments(tree, "6.1", ours) == line
     (tree.root / "usr/lib/dracut/modules.d/90livenet").rename(tree.root / "elsewhere")
     with pytest.raises(StepError, match="lacks its module livenet") as caught:
         initrd.arguments(tree, "6.1", ours)
