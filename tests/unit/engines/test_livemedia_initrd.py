@@ -99,6 +99,10 @@ def test_of_our_own_modules_those_that_the_tree_lacks_are_left_out(tree: Tree) -
     assert legacy[legacy.index("--omit") + 1] == "plymouth systemd-networkd"
     written(tree.root, {"usr/libexec/nm-initrd-generator": ""})
     assert initrd.arguments(tree, "6.1", ours) == line
+    written(tree.root, {"boot/config-6.1": "CONFIG_RD_ZSTD=y\n", "usr/bin/zstd": ""})
+    quick = initrd.arguments(tree, "6.1", ours)
+    assert quick[quick.index("--compress") + 1] == "zstd -T0 -3"
+    assert "--compress" not in initrd.arguments(tree, "6.0", ours)
     (tree.root / "usr/lib/dracut/modules.d/90livenet").rename(tree.root / "elsewhere")
     with pytest.raises(StepError, match="lacks its module livenet") as caught:
         initrd.arguments(tree, "6.1", ours)
