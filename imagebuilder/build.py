@@ -78,6 +78,7 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
         with plan.request.reporter.step("image", "putting the image together"):
             began = time.monotonic()
             (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
+            root = image.measure(staging / image.ROOTFS)
             (staging / image.BOOT_SCRIPT).write_text(
                 image.boot_script(
                     title=f"{plan.name} {plan.image_id}",
@@ -85,6 +86,8 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                     kernel=image.KERNEL,
                     initrd=image.INITRD,
                     rootfs=image.ROOTFS,
+                    rootfs_sha256=root.sha256,
+                    rootfs_size=root.size,
                     args=plan.kernel_args,
                 )
             )
@@ -92,7 +95,10 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
             (staging / image.SBOM).write_text(
                 sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
             )
-            measured = tuple(image.measure(staging / name) for name in image.ARTEFACTS)
+            measured = tuple(
+                root if name == image.ROOTFS else image.measure(staging / name)
+                for name in image.ARTEFACTS
+            )
             hidden = hidden_words(plan.kickstart.lines.texts)
             seconds = {**made.seconds, "image": time.monotonic() - began}
             facts = ImageFacts(

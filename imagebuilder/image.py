@@ -240,8 +240,26 @@ def root_args(rootfs_url: str) -> tuple[str, ...]:
     )
 
 
+def check_args(sha256: str, size: int) -> tuple[str, ...]:
+    """Return the kernel arguments by which an initrd of ours refuses any other root.
+
+    Args:
+        sha256: of the root file system, in hexadecimal.
+        size: its bytes.
+    """
+    return (f"imagebuilder.rootfs.sha256={sha256}", f"imagebuilder.rootfs.size={size}")
+
+
 def boot_script(
-    *, title: str, base: str, kernel: str, initrd: str, rootfs: str, args: tuple[str, ...]
+    *,
+    title: str,
+    base: str,
+    kernel: str,
+    initrd: str,
+    rootfs: str,
+    rootfs_sha256: str,
+    rootfs_size: int,
+    args: tuple[str, ...],
 ) -> str:
     """Return the iPXE script that boots an image.
 
@@ -257,9 +275,12 @@ def boot_script(
         kernel: the kernel's path below ``base``; so are ``initrd`` and ``rootfs``.
         initrd: the initrd's path.
         rootfs: the root file system's path.
+        rootfs_sha256: its digest; the machine mounts no other.
+        rootfs_size: its bytes.
         args: kernel arguments beside those that name the root.
     """
-    line = " ".join([*root_args("${base}" + rootfs), *args, "${extra-args}"])
+    root = (*root_args("${base}" + rootfs), *check_args(rootfs_sha256, rootfs_size))
+    line = " ".join([*root, *args, "${extra-args}"])
     # initrd= names the archives, in their order, for UEFI (where the kernel asks for them by
     # name unless both it and iPXE are newer); on BIOS it has no effect.
     return f"""#!ipxe

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from imagebuilder.catalog.model import Channel, Release
+from imagebuilder.catalog.model import UNIT, Channel, Release
 from imagebuilder.image import boot_script
 
 MARKER, INDEX, ROOT_SCRIPT = "catalog.json", "index.json", "root.ipxe"
@@ -118,16 +118,16 @@ def root_script(public_url: str) -> bytes:
 
 
 def _script(release: Release, title: str, note: str) -> bytes:
-    kernel, initrd, rootfs = (
-        blob_key(found.sha256) if (found := release.artefact(role)) else ""
-        for role in ("kernel", "initrd", "rootfs")
-    )
+    unit = {each.role: each for each in release.artefacts if each.role in UNIT}
+    kernel, initrd, rootfs = (unit[role] for role in UNIT)
     text = boot_script(
         title=title,
         base="",
-        kernel=kernel,
-        initrd=initrd,
-        rootfs=rootfs,
+        kernel=blob_key(kernel.sha256),
+        initrd=blob_key(initrd.sha256),
+        rootfs=blob_key(rootfs.sha256),
+        rootfs_sha256=rootfs.sha256,
+        rootfs_size=rootfs.size,
         args=release.kernel_args,
     )
     first, _, rest = text.partition("\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from imagebuilder.errors import Location
-from imagebuilder.image import root_args
+from imagebuilder.image import check_args, root_args
 from imagebuilder.lint.finding import Finding, found
 from imagebuilder.lint.subject import Subject, words
 
@@ -49,7 +49,7 @@ _OPPOSITES = (
     ("apparmor=1", "security=selinux"),
 )
 # The names of what the boot script gives.
-_OWN = frozenset(each.partition("=")[0] for each in root_args(""))
+_OWN = frozenset(each.partition("=")[0] for each in (*root_args(""), *check_args("", 0)))
 
 
 def arguments(subject: Subject) -> Iterator[tuple[str, Location]]:

@@ -70,6 +70,13 @@ BADNESS: tuple[Badness, ...] = (
     ),
     _bad(
         "fatal",
+        r"imagebuilder: (the root file system (?:is (?:not there|refused|cut short|longer|another)|"
+        r"has no |cannot be fetched).*)",
+        "{1}",
+        "look whether the server has the rootfs that the boot script names, and all of it",
+    ),
+    _bad(
+        "fatal",
         r"Kernel panic - not syncing: VFS: Unable to mount root",
         "the kernel found no initrd that it could unpack, and has no root file system of its own",
         "look whether initrd.img is whole and compressed in a way that the kernel knows",

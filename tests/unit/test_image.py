@@ -86,6 +86,8 @@ def test_the_boot_script_names_the_files_and_arguments() -> None:
         kernel="vmlinuz",
         initrd="initrd.img",
         rootfs="rootfs.squashfs",
+        rootfs_sha256="ab" * 32,
+        rootfs_size=4096,
         args=("quiet", "console=ttyS0"),
     )
     lines = script.splitlines()
@@ -93,6 +95,7 @@ def test_the_boot_script_names_the_files_and_arguments() -> None:
     kernel = next(line for line in lines if line.startswith("kernel "))
     assert kernel.startswith("kernel ${base}vmlinuz ")
     assert " root=live:${base}rootfs.squashfs " in kernel
+    assert f" imagebuilder.rootfs.sha256={'ab' * 32} imagebuilder.rootfs.size=4096 " in kernel
     assert " quiet console=ttyS0 ${extra-args} " in kernel
     assert "isset ${base} || set base ${cwduri}" in lines
     # Whatever fails ends in a label that is there.

@@ -94,7 +94,10 @@ class DirectEngine:
                 name=initrd.STEP,
                 after="configure",
                 text="make the initrd with dracut, if anything that dracut reads has changed",
-                inputs=(inputs.ENGINE,),
+                inputs=(
+                    inputs.ENGINE,
+                    Input.of("fetching", initrd.module_digest(), "how it fetches the root"),
+                ),
             ),
             StepSpec(
                 name=squashfs.STEP,

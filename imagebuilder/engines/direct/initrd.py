@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -17,9 +18,27 @@ _OUTPUT = "/run/imagebuilder-initrd.img"  # in memory while the tree is made
 
 # Modules of dracut, where the image has them.  Without network-legacy dracut 059 picks
 # systemd-networkd, which never fetches root=live:http….  106 (Debian 13) still has it.
-_ADD = ("livenet", "dmsquash-live", "network-legacy")
-_SKIP = ("/usr/lib/dracut/skipcpio", "/lib/dracut/skipcpio")
+_MODULE = "imagebuilder"  # ours: it fetches the root and refuses what it should not be
+_ADD = ("livenet", "dmsquash-live", "network-legacy", _MODULE)
 _OMIT = ("nfs", "systemd-networkd")
+_SKIP = ("/usr/lib/dracut/skipcpio", "/lib/dracut/skipcpio")
+
+_SOURCES = tuple(sorted((Path(__file__).parent / "dracut").glob("*.sh")))
+
+
+def module_digest() -> str:
+    """Return a digest of our module of dracut."""
+    return hashlib.sha256(b"\0".join(each.read_bytes() for each in _SOURCES)).hexdigest()
+
+
+def add_module(tree: Tree) -> None:
+    """Put our module of dracut into the tree.
+
+    It stays there, so that an initrd that the image makes for itself boots the same way.
+    """
+    for source in _SOURCES:
+        inside = f"/usr/lib/dracut/modules.d/95{_MODULE}/{source.name}"
+        tree.write(inside, source.read_text(), mode=0o755)
 
 
 def kernel_release(tree: Tree) -> str:
@@ -87,7 +106,7 @@ def make(tree: Tree, release: str, into: Path, reporter: Reporter) -> tuple[str,
     result = tree.run(argv, what="dracut", timeout=TIMEOUT, keep=2000, may_mknod=False, check=False)
     # dracut ends with success or not when it leaves out a module: what it says is what counts.
     said = result.stdout + result.stderr
-    for name in ("livenet", "dmsquash-live"):
+    for name in ("livenet", "dmsquash-live", _MODULE):
         if f"Including module: {name} ***" not in said:
             lines = [line for line in said.splitlines() if f"'{name}'" in line]
             if result.returncode and not lines:

@@ -148,6 +148,7 @@ def _work(
     release = initrd.kernel_release(tree)
     with clock.step("configure", "applying the kickstart's commands and scripts"):
         notes += _configure(tree, kickstart, job, runner)
+        initrd.add_module(tree)
     bare = job.work / "bare"  # the tree without what is mounted in it
     bare.mkdir()
     sandbox.bind(tree.root, bare, recursive=False)

@@ -303,7 +303,8 @@ class DracutTree(Tree):
         with self.log.open("a") as file:
             file.write(" ".join(argv) + "\n")
         written(self.root, {"run/imagebuilder-initrd.img": "initrd"})
-        said = "".join(f"Including module: {n} ***\n" for n in ("livenet", "dmsquash-live"))
+        names = ("livenet", "dmsquash-live", "imagebuilder")
+        said = "".join(f"Including module: {n} ***\n" for n in names)
         return Result(argv=tuple(argv), returncode=0, stdout=said, stderr="", seconds=0.0)
 
 
