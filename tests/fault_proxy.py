@@ -24,6 +24,16 @@ class FaultProxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            upstream: http.client.HTTPConnection  # one for each connection of a client
+
+            def setup(self) -> None:
+                super().setup()
+                self.upstream = http.client.HTTPConnection(upstream, timeout=30)
+
+            def finish(self) -> None:
+                self.upstream.close()
+                super().finish()
+
             disable_nagle_algorithm = True  # a body is not to wait until its header is confirmed
 
             def handle_one_request(self) -> None:
@@ -33,7 +43,7 @@ class FaultProxy:
                     self.close_connection = True
 
             def do(self) -> None:
-                proxy._serve(self, upstream)
+                proxy._serve(self, self.upstream)
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = do  # noqa: N815
 
@@ -53,7 +63,9 @@ class FaultProxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def _serve(self, client: BaseHTTPRequestHandler, upstream: str) -> None:
+    def _serve(
+        self, client: BaseHTTPRequestHandler, connection: http.client.HTTPConnection
+    ) -> None:
         method, path = client.command, client.path
         with self._lock:
             self.seen.append((method, path))
@@ -76,7 +88,6 @@ class FaultProxy:
             if method != "HEAD":
                 client.wfile.write(data)
             return
-        connection = http.client.HTTPConnection(upstream, timeout=30)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in client.headers.items():
             if name.lower() not in ("expect", "connection"):
@@ -84,7 +95,6 @@ class FaultProxy:
         connection.endheaders(body or None)
         answer = connection.getresponse()
         data = answer.read()
-        connection.close()
         if fault == "cut-after":
             _cut(client)
             return

@@ -18,7 +18,15 @@ ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
+    """A server that runs.
+
+    Attributes:
+        endpoint: the URL for S3.
+        filer: host and port at which the same files are read by plain HTTP, below /buckets/.
+    """
+
     endpoint: str
+    filer: str
     process: subprocess.Popen[bytes]
     log: Path
 
@@ -74,7 +82,7 @@ def running(folder: Path) -> Iterator[Server]:
     try:
         endpoint = f"http://127.0.0.1:{s3}"
         _wait(endpoint, process, log)
-        yield Server(endpoint=endpoint, process=process, log=log)
+        yield Server(endpoint=endpoint, filer=f"127.0.0.1:{filer}", process=process, log=log)
     finally:
         process.kill()
         process.wait()

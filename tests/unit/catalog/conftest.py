@@ -21,8 +21,12 @@ def image_at(
     size: int = 5000,
     packages: dict[str, str] | None = None,
     distro: str = "debian-12",
+    few: bool = False,
 ) -> Image:
-    """Write a small image: the facts are true, the contents are noise."""
+    """Write a small image: the facts are true, the contents are noise.
+
+    With ``few`` all but kernel, initrd and root are the same file: it takes fewer requests.
+    """
     source = random.Random(f"{name} {seed}")
     image_id = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()[:16]
     path = folder / name / image_id
@@ -36,7 +40,8 @@ def image_at(
             for each, version in (packages or {}).items()
         )
     )
-    (path / "packages.json").write_text(installed.model_dump_json())
+    for each in ARTEFACTS[3:] if few else ["packages.json"]:
+        (path / each).write_text(installed.model_dump_json())
     facts = ImageFacts(
         id=image_id,
         recipe=name,
