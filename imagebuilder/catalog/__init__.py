@@ -8,6 +8,7 @@ from imagebuilder.catalog.packages import Change, Match, ReleaseDiff
 from imagebuilder.catalog.records import Approval, ReleaseName, Running
 from imagebuilder.catalog.rules import Choice, Rules
 from imagebuilder.catalog.statements import Attestation, Statement
+from imagebuilder.catalog.sync import Synced
 from imagebuilder.catalog.verify import Finding, Verification
 from imagebuilder.policies import ChannelPolicy, Retention
 
@@ -32,6 +33,7 @@ __all__ = [
     "Rules",
     "Running",
     "Statement",
+    "Synced",
     "TestEvidence",
     "Verification",
 ]

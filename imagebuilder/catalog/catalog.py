@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from imagebuilder.catalog import collect, moves, read, running
 from imagebuilder.catalog import publish as publishing
+from imagebuilder.catalog import sync as syncing
 from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
 from imagebuilder.catalog.model import Channel, Release
 from imagebuilder.catalog.reader import reporter_of
 from imagebuilder.catalog.records import ReleaseName, Running
 from imagebuilder.catalog.steering import CatalogSteering
+from imagebuilder.catalog.sync import Synced
 from imagebuilder.image import Image
 from imagebuilder.policies import ChannelPolicy, Retention
 from imagebuilder.progress import Cancel, Observer, ignore
@@ -228,6 +230,39 @@ class Catalog(CatalogSteering):
 
             exports.prune(self.store, (each.name for each in freed.releases), reporter)
         return freed
+
+    def sync(
+        self,
+        to: Catalog,
+        *,
+        names: Sequence[str] = (),
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+    ) -> Synced:
+        """Mirror this catalog: another one gets the releases and channels that it lacks.
+
+        The mirror is whole at any time.  Its channels have the generations and the history of
+        this catalog's, so that signatures hold for it; rollouts, barriers and dead ends become
+        those of this catalog; pins stay as they are.  What the mirror has beyond that is left
+        alone.  A sync that was cut off goes on where it ended.
+
+        Args:
+            to: the mirror; made if there is nothing yet.
+            names: the recipes; none means all.
+            observer: gets the step ``sync``.
+            cancel: looked at all the time.
+
+        Returns:
+            What was done, and what could not be mirrored, such as a channel that was moved in
+            the mirror by itself.
+
+        Raises:
+            InputError: both are the same place.
+            CatalogError: a store cannot be reached, refuses, or is no catalog.
+            HostError: there is no room for a blob in the folder for temporary files.
+        """
+        reporter = reporter_of("catalog", observer, cancel)
+        return syncing.sync(self.store, to.store, names=names, reporter=reporter)
 
     def report_running(self, name: str, version_or_image: str, *, host: str) -> Running:
         """Note that a host runs a release, so that garbage collection keeps it for a while.

@@ -75,7 +75,7 @@ def publish(
     cancel = reporter.cancel
     cancel.check()
     if store.get(layout.MARKER, limit=read.MANIFEST_LIMIT) is None:
-        _make_catalog(store, cancel)
+        make_catalog(store, cancel)
     read.check_marker(store)
 
     if not force:
@@ -101,7 +101,7 @@ def publish(
                     by=who,
                     git_commit=git_commit,
                 )
-            _add_to_index(store, release, digest, cancel)
+            add_to_index(store, [entry_of(release, digest)], cancel)
             key = layout.script_key(release.name, release.version)
             if store.stat(key) is None:
                 create(store, key, layout.release_script(release), content_type=layout.SCRIPT_TYPE)
@@ -138,7 +138,12 @@ def _nothing_to_do(
     return release
 
 
-def _make_catalog(store: ObjectStore, cancel: Cancel) -> None:
+def make_catalog(store: ObjectStore, cancel: Cancel) -> None:
+    """Make an empty place a catalog.
+
+    Raises:
+        CatalogError: the place holds something else, or refuses.
+    """
     # Not into a folder or bucket that is something else.
     ours = (layout.MARKER, layout.ROOT_SCRIPT, PROBE)
     stranger = next((each.key for each in store.list("") if each.key not in ours), None)
@@ -261,8 +266,9 @@ def _write_manifest(
     )
 
 
-def _add_to_index(store: ObjectStore, release: Release, digest: str, cancel: Cancel) -> None:
-    entry = IndexEntry(
+def entry_of(release: Release, digest: str) -> IndexEntry:
+    """Return what the index says of a release whose manifest has that digest."""
+    return IndexEntry(
         name=release.name,
         version=release.version,
         image=release.image,
@@ -276,13 +282,16 @@ def _add_to_index(store: ObjectStore, release: Release, digest: str, cancel: Can
         git_commit=release.git_commit,
     )
 
+
+def add_to_index(store: ObjectStore, entries: Sequence[IndexEntry], cancel: Cancel) -> None:
+    """Add releases to the index, by compare-and-swap."""
+
     def change(current: Object | None) -> bytes | None:
         there = parse(Index, current.data, store.url_of(layout.INDEX)).releases if current else ()
-        if entry in there:
+        if set(entries) <= set(there):
             return None
-        others = [e for e in there if (e.name, e.version) != (entry.name, entry.version)]
-        ordered = sorted([*others, entry], key=lambda each: (each.name, each.version))
-        return dump(Index(releases=tuple(ordered)))
+        known = {(each.name, each.version): each for each in (*there, *entries)}
+        return dump(Index(releases=tuple(known[key] for key in sorted(known))))
 
     update(store, layout.INDEX, change, cancel)
 

@@ -89,6 +89,14 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument("name", metavar="NAME")
     _which(made)
     signing_verbs.add_trust(made)
+    text = "Mirror a catalog: another one gets the releases and channels that it lacks."
+    made = verbs.add_parser("sync", help=text, description=text, parents=[common])
+    made.set_defaults(verb=contents_verbs.sync)
+    made.add_argument("source", metavar="FROM", help="the catalog's URL")
+    made.add_argument("target", metavar="TO", help="the mirror's URL; made if need be")
+    made.add_argument(
+        "--recipe", metavar="NAME", action="append", default=[], help="only this one (repeatable)"
+    )
     made = verbs.add_parser(
         "key",
         help="Make a key to sign with.",

@@ -1,4 +1,4 @@
-"""``imagebuilder catalog search`` and ``diff``."""
+"""``imagebuilder catalog search``, ``diff`` and ``sync``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened
+from imagebuilder.cli.output import human_size
+from imagebuilder.errors import CatalogError, Location
 
 
 def search(context: Context) -> int:
@@ -67,3 +69,27 @@ def diff(context: Context) -> int:
             [["", each.name, each.old or "(none)", "→", each.new or "(none)"] for each in changes]
         )
     return 0
+
+
+def sync(context: Context) -> int:
+    """``catalog sync``."""
+    from imagebuilder.catalog import Catalog
+
+    args = context.args
+    done = Catalog.open(args.source).sync(
+        Catalog.open(args.target),
+        names=args.recipe,
+        observer=context.out.observer(),
+        cancel=context.cancel,
+    )
+    context.out.close()
+    for channel in done.channels:
+        context.out.say(f"moved   {channel}")
+    for each in done.findings:
+        context.out.error(CatalogError(each.what, where=Location(file=each.where), fix=each.fix))
+    context.out.data("synced", asdict(done))
+    context.out.say(
+        f"{args.target}: got {done.releases} releases, {done.blobs} blobs "
+        f"({human_size(done.bytes)}), {len(done.channels)} channels, {done.records} records"
+    )
+    return CatalogError.exit_status if done.findings else 0
