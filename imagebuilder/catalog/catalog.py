@@ -236,6 +236,7 @@ class Catalog(CatalogSteering):
         to: Catalog,
         *,
         names: Sequence[str] = (),
+        dry_run: bool = False,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
     ) -> Synced:
@@ -249,6 +250,7 @@ class Catalog(CatalogSteering):
         Args:
             to: the mirror; made if there is nothing yet.
             names: the recipes; none means all.
+            dry_run: only find out what would be done; nothing is written, and no blob is read.
             observer: gets the step ``sync``.
             cancel: looked at all the time.
 
@@ -262,7 +264,7 @@ class Catalog(CatalogSteering):
             HostError: there is no room for a blob in the folder for temporary files.
         """
         reporter = reporter_of("catalog", observer, cancel)
-        return syncing.sync(self.store, to.store, names=names, reporter=reporter)
+        return syncing.sync(self.store, to.store, names=names, dry_run=dry_run, reporter=reporter)
 
     def report_running(self, name: str, version_or_image: str, *, host: str) -> Running:
         """Note that a host runs a release, so that garbage collection keeps it for a while.

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 
 from imagebuilder.catalog import channels, layout, read
-from imagebuilder.catalog.model import Channel, Move, dump, parse
-from imagebuilder.catalog.signed import CHANNEL_TYPE, Envelope, SignedChannel
+from imagebuilder.catalog.model import Channel, HistoryPage, Move, dump, parse
+from imagebuilder.catalog.records import Approval
+from imagebuilder.catalog.rules import Rules
+from imagebuilder.catalog.signed import CHANNEL_TYPE, RELEASE_TYPE, Envelope, SignedChannel
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
 from imagebuilder.stores import Object, ObjectStore
+
+Noted = Callable[[str], AbstractContextManager[None]]
+"""Frames the work on an object: what goes wrong with it is noted, and the rest goes on."""
 
 
 def follow(source: ObjectStore, target: ObjectStore, pointer: Channel, cancel: Cancel) -> bool:
@@ -71,42 +78,81 @@ def _copy_pages(source: ObjectStore, target: ObjectStore, pointer: Channel) -> N
     prefix = f"history/{pointer.name}/{pointer.channel}/"
     there = {each.key for each in target.list(prefix)}
     for each in source.list(prefix):
-        page = source.get(each.key, limit=read.MANIFEST_LIMIT)
-        if each.key in there or page is None:
+        found = source.get(each.key, limit=read.MANIFEST_LIMIT)
+        if each.key in there or found is None:
             continue
-        if not create(target, each.key, page.data):
+        page = parse(HistoryPage, found.data, source.url_of(each.key))
+        key = layout.history_key(page.name, page.channel, page.moves[0].generation)
+        if (page.name, page.channel, key) != (pointer.name, pointer.channel, each.key):
+            raise _stray(source, each.key)
+        if not create(target, key, found.data):
             raise CatalogError(
                 "differs from the page of the catalog that is mirrored",
-                where=Location(file=target.url_of(each.key)),
+                where=Location(file=target.url_of(key)),
                 fix="the channel was moved in the mirror by itself",
             )
 
 
-def copy_records(source: ObjectStore, target: ObjectStore, name: str, cancel: Cancel) -> int:
-    """Copy signatures of releases, approvals and rules; return how many were new or changed."""
+def _stray(source: ObjectStore, key: str) -> CatalogError:
+    return CatalogError(
+        "is not what its key says, so it was not mirrored",
+        where=Location(file=source.url_of(key)),
+        fix="somebody wrote to the catalog by hand: run catalog verify on it",
+    )
+
+
+def copy_records(
+    source: ObjectStore, target: ObjectStore, name: str, noted: Noted, cancel: Cancel
+) -> int:
+    """Copy signatures of releases, approvals and rules; return how many were new or changed.
+
+    Args:
+        source: the original.
+        target: the mirror; records of releases that it has not are left out.
+        name: the recipe.
+        noted: frames each record, by its key, and takes note of what is wrong with it.
+        cancel: looked at before each.
+    """
     count = 0
+    known = {each.version: each.manifest for each in read.index(target) if each.name == name}
     there = {each.key: each.size for each in target.list(f"signatures/{name}/")}
-    known = _versions(target, name)
     for each in source.list(f"signatures/{name}/"):
         cancel.check()
         version = each.key.rpartition("/")[2].removesuffix(".json")
         # Signatures are only ever added, so that the same size means the same ones.
         if version in known and there.get(each.key) != each.size:
-            count += _copy_release_signature(source, target, each.key, cancel)
+            with noted(each.key):
+                count += _copy_release_signature(
+                    source, target, name, version, known[version], cancel
+                )
     there = {each.key: each.size for each in target.list(f"approvals/{name}/")}
     for each in source.list(f"approvals/{name}/"):
         cancel.check()
-        found = source.get(each.key, limit=read.MANIFEST_LIMIT)
-        if each.key not in there and found and each.key.split("/")[2] in known:
-            count += create(target, each.key, found.data)
-    rules = source.get(layout.rules_key(name), limit=read.MANIFEST_LIMIT)
-    if rules is not None:
-        count += _replace(target, layout.rules_key(name), rules.data, cancel)
+        if each.key in there:
+            continue
+        with noted(each.key):
+            count += _copy_approval(source, target, each.key, name, known)
+    key = layout.rules_key(name)
+    with noted(key):
+        rules = source.get(key, limit=read.MANIFEST_LIMIT)
+        if rules is not None:
+            if parse(Rules, rules.data, source.url_of(key)).name != name:
+                raise _stray(source, key)
+            count += _replace(target, key, rules.data, cancel)
     return count
 
 
-def _versions(store: ObjectStore, name: str) -> set[str]:
-    return {each.version for each in read.index(store) if each.name == name}
+def _copy_approval(
+    source: ObjectStore, target: ObjectStore, key: str, name: str, known: Mapping[str, str]
+) -> bool:
+    found = source.get(key, limit=read.MANIFEST_LIMIT)
+    if found is None:
+        return False
+    approval = parse(Approval, found.data, source.url_of(key))
+    wanted = layout.approval_key(approval.name, approval.version, approval.who)
+    if (approval.name, wanted) != (name, key):
+        raise _stray(source, key)
+    return approval.version in known and create(target, key, found.data)
 
 
 def _replace(target: ObjectStore, key: str, data: bytes, cancel: Cancel) -> bool:
@@ -117,13 +163,21 @@ def _replace(target: ObjectStore, key: str, data: bytes, cancel: Cancel) -> bool
 
 
 def _copy_release_signature(
-    source: ObjectStore, target: ObjectStore, key: str, cancel: Cancel
+    source: ObjectStore,
+    target: ObjectStore,
+    name: str,
+    version: str,
+    manifest: str,
+    cancel: Cancel,
 ) -> bool:
     """Add the original's signatures of a release to those that the mirror has."""
+    key = layout.signature_key(name, version)
     found = source.get(key)
     if found is None:
         return False
     new = parse(Envelope, found.data, source.url_of(key))
+    if hashlib.sha256(_opened(new, RELEASE_TYPE)).hexdigest() != manifest:
+        raise _stray(source, key)
 
     def change(current: Object | None) -> bytes | None:
         return _with_others(current, new, target.url_of(key))
@@ -145,25 +199,15 @@ def _with_others(current: Object | None, new: Envelope, url: str) -> bytes | Non
     return dump(new.model_copy(update={"signatures": (*kept, *lacking)}))
 
 
-def signatures_of_channels(store: ObjectStore, name: str) -> dict[str, Envelope]:
-    """Read the signatures of what each channel of a recipe names."""
-    found: dict[str, Envelope] = {}
-    for each in store.list(f"channels/{name}/"):
-        channel = each.key.rpartition("/")[2].removesuffix(".json")
-        key = layout.signature_key(name, channel)
-        read_ = store.get(key)
-        if read_ is not None:
-            found[channel] = parse(Envelope, read_.data, store.url_of(key))
-    return found
+def signature_of_channel(store: ObjectStore, name: str, channel: str) -> Envelope | None:
+    """Read the signature of what a channel names; None when there is none."""
+    key = layout.signature_key(name, channel)
+    found = store.get(key)
+    return parse(Envelope, found.data, store.url_of(key)) if found else None
 
 
 def copy_channel_signature(
-    target: ObjectStore,
-    name: str,
-    channel: str,
-    new: Envelope,
-    known: Collection[str],
-    cancel: Cancel,
+    target: ObjectStore, name: str, channel: str, new: Envelope, cancel: Cancel
 ) -> bool:
     """Copy what a channel was signed for; an older one never takes the place of a newer one.
 
@@ -172,16 +216,24 @@ def copy_channel_signature(
         name: the recipe.
         channel: the channel.
         new: the original's signature.
-        known: the releases that the mirror has.
         cancel: looked at before each attempt.
 
+    Returns:
+        whether something was written.
+
     Raises:
-        CatalogError: it names a release that the mirror has not.
+        CatalogError: it is of another channel, or names a release that the mirror has not.
     """
     key = layout.signature_key(name, channel)
     url = target.url_of(key)
-    wanted = _payload(new, url)
-    if wanted.release not in known:
+    wanted = _signed(new, url)
+    if (wanted.name, wanted.channel) != (name, channel):
+        raise CatalogError(
+            f"is the signature of another channel: {wanted.name} {wanted.channel}",
+            where=Location(file=url),
+        )
+    known = ((each.version, each.manifest) for each in read.index(target) if each.name == name)
+    if (wanted.release, wanted.manifest) not in known:
         raise CatalogError(
             f"the signature of channel {channel} names {wanted.release}, which the mirror has not",
             where=Location(file=url),
@@ -190,7 +242,7 @@ def copy_channel_signature(
 
     def change(current: Object | None) -> bytes | None:
         if current:
-            there = _payload(parse(Envelope, current.data, url), url)
+            there = _signed(parse(Envelope, current.data, url), url)
             if (there.generation, there.signed) > (wanted.generation, wanted.signed):
                 return None
         return _with_others(current, new, url)
@@ -198,8 +250,11 @@ def copy_channel_signature(
     return update(target, key, change, cancel) is not None
 
 
-def _payload(envelope: Envelope, url: str) -> SignedChannel:
+def _signed(envelope: Envelope, url: str) -> SignedChannel:
+    return parse(SignedChannel, _opened(envelope, CHANNEL_TYPE), url)
+
+
+def _opened(envelope: Envelope, kind: str) -> bytes:
     from imagebuilder.catalog.envelope import open_envelope  # cryptography is slow to import
 
-    data, _ = open_envelope(envelope, CHANNEL_TYPE, {})
-    return parse(SignedChannel, data, url)
+    return open_envelope(envelope, kind, {})[0]

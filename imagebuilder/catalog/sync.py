@@ -17,8 +17,9 @@ from pathlib import Path
 
 from imagebuilder.catalog import layout, leases, mirrored, read
 from imagebuilder.catalog.leases import Held
-from imagebuilder.catalog.model import IndexEntry, Release, ReleaseArtefact, parse
-from imagebuilder.catalog.publish import add_to_index, make_catalog
+from imagebuilder.catalog.model import Channel, IndexEntry, Release, ReleaseArtefact, parse
+from imagebuilder.catalog.publish import add_to_index, entry_of, make_catalog
+from imagebuilder.catalog.signed import Envelope
 from imagebuilder.catalog.update import create
 from imagebuilder.catalog.verify import Finding
 from imagebuilder.errors import CatalogError, HostError, InputError, Location
@@ -26,6 +27,7 @@ from imagebuilder.names import check_name
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore
 from imagebuilder.stores.base import download
+from imagebuilder.stores.overlay import OverlayStore
 
 _AT_ONCE = 20  # releases that come into the index with one write
 
@@ -52,7 +54,12 @@ class Synced:
 
 
 def sync(
-    source: ObjectStore, target: ObjectStore, *, names: Sequence[str], reporter: Reporter
+    source: ObjectStore,
+    target: ObjectStore,
+    *,
+    names: Sequence[str],
+    dry_run: bool,
+    reporter: Reporter,
 ) -> Synced:
     """Mirror a catalog; see :meth:`imagebuilder.catalog.Catalog.sync`."""
     for name in names:
@@ -60,11 +67,13 @@ def sync(
     if source.url == target.url:
         raise InputError(f"{source.url} is the source and the mirror at once")
     read.check_marker(source)
+    if dry_run:
+        target = OverlayStore(target)
     if target.get(layout.MARKER, limit=read.MANIFEST_LIMIT) is None:
         make_catalog(target, reporter.cancel)
     read.check_marker(target)
     target.prepare(reporter.cancel)
-    work = _Sync(source=source, target=target, reporter=reporter)
+    work = _Sync(source=source, target=target, reporter=reporter, dry_run=dry_run)
     for name in names or sorted({each.name for each in read.index(source)}):
         reporter.cancel.check()
         work.recipe(name)
@@ -76,6 +85,7 @@ class _Sync:
     source: ObjectStore
     target: ObjectStore
     reporter: Reporter
+    dry_run: bool
     releases: int = 0
     blobs: int = 0
     bytes: int = 0
@@ -103,13 +113,19 @@ class _Sync:
         # The lease keeps all releases of the recipe that the mirror has, so that none goes
         # between the look at the index and the pointer that names it.
         with leases.held(target, name, "", (), self.reporter) as lease:
-            signed = mirrored.signatures_of_channels(self.source, name)
-            pointers = read.channels(self.source, name)
+            pointers: list[Channel] = []
+            signed: dict[str, Envelope] = {}
+            for channel in self._channels_of(name):
+                with self._noted(layout.signature_key(name, channel)):
+                    if envelope := mirrored.signature_of_channel(self.source, name, channel):
+                        signed[channel] = envelope
+                with self._noted(layout.channel_key(name, channel)):
+                    if pointer := read.channel(self.source, name, channel):
+                        pointers.append(pointer)
             entries = [each for each in read.index(self.source) if each.name == name]
             there = set(read.index(target))
             self._releases([each for each in entries if each not in there], lease)
-            self.records += mirrored.copy_records(self.source, target, name, cancel)
-            known = {each.version for each in read.index(target) if each.name == name}
+            self.records += mirrored.copy_records(self.source, target, name, self._noted, cancel)
             for pointer in pointers:
                 lease.renew()
                 with self._noted(layout.channel_key(name, pointer.channel)):
@@ -119,8 +135,13 @@ class _Sync:
                 lease.renew()
                 with self._noted(layout.signature_key(name, channel)):
                     self.records += mirrored.copy_channel_signature(
-                        target, name, channel, envelope, known, cancel
+                        target, name, channel, envelope, cancel
                     )
+
+    def _channels_of(self, name: str) -> list[str]:
+        prefix = f"channels/{name}/"
+        keys = [each.key for each in self.source.list(prefix)]
+        return [key.removeprefix(prefix).removesuffix(".json") for key in keys]
 
     def _releases(self, entries: Sequence[IndexEntry], lease: Held) -> None:
         """Copy releases that the mirror has not; they come into its index in groups."""
@@ -151,6 +172,12 @@ class _Sync:
                 fix="run catalog verify on the catalog that is mirrored",
             )
         release = parse(Release, data, self.source.url_of(key))
+        if entry_of(release, entry.manifest) != entry:
+            raise CatalogError(
+                "the index says other things of this release than its manifest",
+                where=Location(file=self.source.url_of(key)),
+                fix="run catalog verify on the catalog that is mirrored",
+            )
         digests = [each.sha256 for each in release.artefacts]
         with leases.held(self.target, entry.name, entry.image, digests, self.reporter) as own:
             for artefact in {each.sha256: each for each in release.artefacts}.values():
@@ -186,9 +213,16 @@ class _Sync:
         size, sha256 = artefact.size, artefact.sha256
         with _spool() as folder:
             file = folder / sha256
-            download(
-                self.source, key, file, size=size, sha256=sha256, on_bytes=on_bytes, cancel=cancel
-            )
+            if not self.dry_run:  # there the target keeps the size alone
+                download(
+                    self.source,
+                    key,
+                    file,
+                    size=size,
+                    sha256=sha256,
+                    on_bytes=on_bytes,
+                    cancel=cancel,
+                )
             self.target.upload(
                 key, file, size=size, sha256=sha256, on_bytes=on_bytes, cancel=cancel
             )
@@ -201,6 +235,9 @@ class _Sync:
         try:
             yield
         except CatalogError as error:
+            # If one of them cannot be reached at all, nothing of the rest can be done.
+            read.check_marker(self.source)
+            read.check_marker(self.target)
             where = error.where.file if error.where and error.where.file else None
             self.findings.append(
                 Finding(

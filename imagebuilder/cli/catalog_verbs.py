@@ -97,6 +97,9 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument(
         "--recipe", metavar="NAME", action="append", default=[], help="only this one (repeatable)"
     )
+    made.add_argument(
+        "-n", "--dry-run", action="store_true", help="say what would be copied, and write nothing"
+    )
     made = verbs.add_parser(
         "key",
         help="Make a key to sign with.",

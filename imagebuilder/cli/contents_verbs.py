@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened
-from imagebuilder.cli.output import human_size
 from imagebuilder.errors import CatalogError, Location
+from imagebuilder.sizes import human_size
 
 
 def search(context: Context) -> int:
@@ -79,17 +79,20 @@ def sync(context: Context) -> int:
     done = Catalog.open(args.source).sync(
         Catalog.open(args.target),
         names=args.recipe,
+        dry_run=args.dry_run,
         observer=context.out.observer(),
         cancel=context.cancel,
     )
     context.out.close()
+    moved = "would move" if args.dry_run else "moved"
     for channel in done.channels:
-        context.out.say(f"moved   {channel}")
+        context.out.say(f"{moved:<10}  {channel}")
     for each in done.findings:
         context.out.error(CatalogError(each.what, where=Location(file=each.where), fix=each.fix))
     context.out.data("synced", asdict(done))
+    got = "would get" if args.dry_run else "got"
     context.out.say(
-        f"{args.target}: got {done.releases} releases, {done.blobs} blobs "
+        f"{args.target}: {got} {done.releases} releases, {done.blobs} blobs "
         f"({human_size(done.bytes)}), {len(done.channels)} channels, {done.records} records"
     )
     return CatalogError.exit_status if done.findings else 0

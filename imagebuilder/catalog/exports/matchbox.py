@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from imagebuilder.catalog.exports.file import ExportModel, File, digest_of
 from imagebuilder.catalog.exports.place import Place
 from imagebuilder.catalog.exports.view import RecipeView
-from imagebuilder.image import root_args
+from imagebuilder.image import check_args, root_args
 
 _INITRD = "initrd.img"
 
@@ -49,14 +49,18 @@ def files(view: RecipeView, place: Place) -> Iterator[File]:
         release = channel.release
         # A channel's name has no plus sign, so that no two of these are the same.
         id_ = f"{view.name}+{channel.name}"
-        rootfs = root_args(place.blob(digest_of(release, "rootfs")))
+        rootfs = next(each for each in release.artefacts if each.role == "rootfs")
+        root = (
+            *root_args(place.blob(rootfs.sha256)),
+            *check_args(rootfs.sha256, rootfs.size),
+        )
         profile = Profile(
             id=id_,
             name=f"{view.name} {channel.name} {release.version}",
             boot=Boot(
                 kernel=place.blob(digest_of(release, "kernel")),
                 initrd=(f"--name {_INITRD} {place.blob(digest_of(release, 'initrd'))}",),
-                args=(f"initrd={_INITRD}", *rootfs, *release.kernel_args),
+                args=(f"initrd={_INITRD}", *root, *release.kernel_args),
             ),
         )
         group = Group(

@@ -128,3 +128,30 @@ def test_export(run: Run, root: Path, tmp_path: Path, three: list[Release]) -> N
         .read_text()
         .count(three[1].version)
     )
+
+
+def test_sync(
+    catalog: Catalog,
+    three: list[Release],
+    root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def sync(*options: str) -> tuple[int, str]:
+        status = main(["catalog", "sync", str(root), (tmp_path / "mirror").as_uri(), *options])
+        return status, capsys.readouterr().out
+
+    status, out = sync("--dry-run")
+    assert (status, "would get 3 releases" in out) == (0, True)
+    assert "would move  base testing\n" in out
+    assert not (tmp_path / "mirror").exists()
+    assert sync("--recipe", "other", "--json")[0] == 0
+    status, out = sync()
+    assert (status, "got 3 releases" in out) == (0, True)
+    assert "moved       base testing\n" in out
+    status, out = sync("--json")
+    assert lines(out)[-1]["synced"]["releases"] == 0
+    (root / "channels/base/testing.json").write_text("{}")
+    assert sync()[0] == 4
+    assert sync("--recipe", "../x")[0] == 2
+    assert main(["catalog", "sync", str(root), str(root)]) == 2

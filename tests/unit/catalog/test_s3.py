@@ -701,6 +701,53 @@ def test_garbage_collection_signatures_and_rules(
     catalog.rollback("base", "testing")
 
 
+def test_mirrors_from_bucket_to_folder_to_bucket(
+    catalog: Catalog,
+    shared: str,
+    server: seaweed.Server,
+    client: Any,
+    proxy: FaultProxy,
+    small_parts: int,
+    make_image: MakeImage,
+    tmp_path: Path,
+) -> None:
+    images = [make_image(seed=1, size=(6 << 20)), make_image(seed=2)]
+    for each in images:
+        catalog.publish(each, channel="testing", evidence=passing(each))
+    make_key(tmp_path / "key")
+    catalog.sign("base", "testing", signers=[FileSigner.open(tmp_path / "key")])
+    folder = Catalog.open(str(tmp_path / "folder"))
+    assert catalog.sync(folder, dry_run=True) == catalog.sync(folder)
+    assert folder.verify().findings == ()
+    url = f"s3://{shared}/{uuid.uuid4().hex[:12]}"
+    again = Catalog.open(url)  # reached through the proxy
+    cancel = Cancel()
+
+    def stop(n: int, method: str, path: str) -> Fault:
+        if "/blobs/" in path and method == "PUT" and "partNumber" not in path:
+            cancel.set()
+        return ""
+
+    proxy.reset(stop)
+    with pytest.raises(Interrupted):
+        folder.sync(again, cancel=cancel)
+    proxy.reset()
+    done = folder.sync(again)
+    assert 0 < done.blobs < len(list((tmp_path / "folder/blobs").glob("*/*/*")))
+    proxy.reset()
+    assert folder.sync(again).blobs == 0
+    assert all("/leases/" in path or "/probe/" in path for m, path in proxy.seen if m == "PUT")
+
+    def read(url: str, into: str) -> dict[str, bytes]:
+        top = mirror(server, client, url, tmp_path / into)
+        found = {str(p.relative_to(top)): p.read_bytes() for p in top.rglob("*") if p.is_file()}
+        own = ("catalog.json", "root.ipxe", "probe/")
+        return {key: data for key, data in found.items() if not key.startswith(own)}
+
+    assert read(url, "one") == read(catalog.url, "two")
+    assert again.verify().findings == ()
+
+
 def test_events_say_how_far_it_is(catalog: Catalog, image: Image) -> None:
     events: list[Event] = []
     catalog.publish(image, channel="testing", evidence=passing(image), observer=events.append)

@@ -1,5 +1,6 @@
 """Mirrors: a catalog gets what another one has, whole at any time."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from imagebuilder.catalog.signed import TrustedKey, TrustRoot
 from imagebuilder.catalog.trust import Trust
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.image import Image
+from imagebuilder.stores import Stat
 from imagebuilder.stores.file import FileStore
 
 from .conftest import MakeImage, passing
@@ -35,7 +37,7 @@ def objects(root: Path) -> dict[str, bytes]:
         for path in root.rglob("*")
         if path.is_file() and not path.name.startswith(".")
     }
-    own = ("catalog.json", "root.ipxe", "probe/", "gc.json", ".tmp/")
+    own = ("catalog.json", "root.ipxe", "probe/", "gc.json", ".tmp/", ".locks/")
     return {key: data for key, data in found.items() if not key.startswith(own)}
 
 
@@ -252,6 +254,164 @@ def test_what_is_damaged_is_said_and_does_not_come_along(
     assert done.channels == ("base stable",)  # testing names what is not there
     assert mirror.verify().ok
     assert {each.version for each in mirror.releases()} == {three[0].version}
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    catalog: Catalog,
+    mirror: Catalog,
+    tmp_path: Path,
+    three: list[Release],
+    make_image: MakeImage,
+    signer: FileSigner,
+) -> None:
+    catalog.sign("base", "stable", signers=[signer])
+    would = catalog.sync(mirror, dry_run=True)
+    assert not (tmp_path / "mirror").exists()
+    assert would.releases == 3
+    assert would.records == 2
+    assert catalog.sync(mirror) == would
+    image = make_image(seed=9)
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    before = objects(tmp_path / "mirror")
+    would = catalog.sync(mirror, dry_run=True)
+    assert objects(tmp_path / "mirror") == before
+    assert catalog.sync(mirror) == would
+    assert would.bytes > 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("x")
+    with pytest.raises(CatalogError, match="no catalog"):
+        catalog.sync(Catalog.open(str(tmp_path / "other")), dry_run=True)
+
+
+def swap(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def wrong_index(root: Path, three: list[Release]) -> None:
+    swap(root / "index.json", '"tested":true', '"tested":false')
+
+
+def wrong_pointer(root: Path, three: list[Release]) -> None:
+    path = root / "channels/base/stable.json"
+    path.rename(path.with_name("other.json"))
+
+
+def unreadable_pointer(root: Path, three: list[Release]) -> None:
+    (root / "channels/base/stable.json").write_text("{}")
+
+
+def wrong_name_of_a_pointer(root: Path, three: list[Release]) -> None:
+    (root / "channels/base/..x.json").write_text("{}")
+    (root / "channels/base/Upper.json").write_text("{}")
+
+
+def wrong_approval(root: Path, three: list[Release]) -> None:
+    path = root / f"approvals/base/{three[0].version}/anna.json"
+    path.rename(path.with_name("boris.json"))
+
+
+def wrong_rules(root: Path, three: list[Release]) -> None:
+    swap(root / "rules/base.json", '"name": "base"', '"name": "other"')
+
+
+def signature_of_another_release(root: Path, three: list[Release]) -> None:
+    first, second = (root / f"signatures/base/{each.version}.json" for each in three[:2])
+    first.replace(second)
+
+
+def signature_of_another_channel(root: Path, three: list[Release]) -> None:
+    folder = root / "signatures/base"
+    (folder / "stable.json").replace(folder / "testing.json")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "what"),
+    [
+        (wrong_index, "says other things of this release than its manifest"),
+        (wrong_pointer, "is the pointer of another channel"),
+        (unreadable_pointer, "is no channel"),
+        (wrong_name_of_a_pointer, "is no channel"),
+        (wrong_approval, "is not what its key says"),
+        (wrong_rules, "is not what its key says"),
+        (signature_of_another_release, "is not what its key says"),
+        (signature_of_another_channel, "is the signature of another channel"),
+    ],
+)
+def test_what_was_tampered_with_is_said_and_does_not_come_along(
+    catalog: Catalog,
+    mirror: Catalog,
+    root: Path,
+    tmp_path: Path,
+    three: list[Release],
+    signer: FileSigner,
+    tamper: Callable[[Path, list[Release]], None],
+    what: str,
+) -> None:
+    catalog.approve("base", three[0].version, who="anna")
+    catalog.dead_end("base", three[1].version, reason="it does not boot")
+    catalog.sign("base", three[0].version, signers=[signer])
+    catalog.sign("base", "stable", signers=[signer])
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    tamper(root, three)
+    changed = {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and before.get(path) != path.read_bytes()
+    }
+    done = catalog.sync(mirror)
+    assert [each for each in done.findings if what in each.what], done.findings
+    assert mirror.verify().ok
+    there = objects(tmp_path / "mirror")
+    for key in changed - {"index.json"}:
+        assert there.get(key) != (root / key).read_bytes()
+    # What is right came along all the same.
+    releases = mirror.releases()
+    assert len(releases) == (0 if tamper is wrong_index else 3)
+    if releases:
+        assert mirror.channel("base", "testing").release == three[2].version
+
+
+def test_a_store_that_lists_strange_keys_writes_nothing_else_into_the_mirror(
+    catalog: Catalog,
+    mirror: Catalog,
+    tmp_path: Path,
+    three: list[Release],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that is not to be trusted names objects that were not asked for."""
+    catalog.sync(mirror)
+    before = objects(tmp_path / "mirror")
+    evil = "boot/base/evil.ipxe"
+    catalog.store.put(evil, b"#!ipxe\n")
+    real = catalog.store.list
+
+    def strange(prefix: str) -> Iterator[Stat]:
+        yield from real(prefix)
+        yield Stat(key=evil, size=7, modified=0.0)
+        yield Stat(key="channels/base/stable.json", size=7, modified=0.0)
+
+    monkeypatch.setattr(catalog.store, "list", strange)
+    assert catalog.sync(mirror).findings
+    assert objects(tmp_path / "mirror") == before
+
+
+def test_a_mirror_that_cannot_be_written_ends_it_at_once(
+    catalog: Catalog, mirror: Catalog, three: list[Release], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.sync(mirror, names=["base"])
+    asked: list[str] = []
+
+    def fails(key: str, **_: object) -> None:
+        asked.append(key)
+        raise CatalogError("cannot be read: no route to host")
+
+    catalog.dead_end("base", three[1].version, reason="it does not boot")
+    monkeypatch.setattr(mirror.store, "get", fails)
+    with pytest.raises(CatalogError, match="no route to host"):
+        catalog.sync(mirror)
+    assert len(asked) < 3
 
 
 def test_a_place_that_is_no_catalog(catalog: Catalog, tmp_path: Path, three: list[Release]) -> None:
