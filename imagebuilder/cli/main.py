@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from imagebuilder.cli import (
     cache_verbs,
     catalog_verbs,
+    changed_verb,
     channel_verbs,
     lint_verb,
     lock_verbs,
@@ -19,6 +20,7 @@ from imagebuilder.cli import (
     start_verbs,
     verbs,
 )
+from imagebuilder.cli.arguments import count
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
 from imagebuilder.errors import ImageBuilderError
@@ -88,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument(
         "-n", "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
-    work.add_argument("-j", "--jobs", type=_count, default=1, metavar="N", help="images at a time")
+    work.add_argument("-j", "--jobs", type=count, default=1, metavar="N", help="images at a time")
     work.add_argument("-B", "--always", action="store_true", help="do all of it again")
     work.add_argument(
         "-k", "--keep-going", action="store_true", help="go on with the others after a failure"
@@ -190,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
     lint_verb.add(sub, common)
+    changed_verb.add(sub, common)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)
@@ -217,9 +220,3 @@ def _everywhere(folder: str, as_json: bool | str) -> argparse.ArgumentParser:
         "--json", action="store_true", default=as_json, help="results and events as lines of JSON"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
-    return int(text)

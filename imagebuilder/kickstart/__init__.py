@@ -3,7 +3,7 @@
 from imagebuilder.kickstart import no_fetching  # noqa: F401 - before anything loads pykickstart
 
 # isort: split
-from imagebuilder.kickstart.compose import compose
+from imagebuilder.kickstart.compose import compose, flat_lines
 from imagebuilder.kickstart.document import Command, Kickstart, PackageWish, Script, Section
 
-__all__ = ["Command", "Kickstart", "PackageWish", "Script", "Section", "compose"]
+__all__ = ["Command", "Kickstart", "PackageWish", "Script", "Section", "compose", "flat_lines"]

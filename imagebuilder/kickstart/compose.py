@@ -18,6 +18,15 @@ def compose(resolved: ResolvedRecipe) -> Kickstart:
     Raises:
         InputError: with the file and line of what is wrong.
     """
+    return parse(flat_lines(resolved), resolved.distro.kickstart_version)
+
+
+def flat_lines(resolved: ResolvedRecipe) -> Lines:
+    """Return the lines of the kickstart of a recipe, which nothing has validated yet.
+
+    Raises:
+        InputError: a fragment is missing, no template, or out of bounds.
+    """
     wanted = resolved.recipe
     flat = flatten(
         list(zip(wanted.kickstarts, _places(resolved, "kickstarts"), strict=True)),
@@ -27,7 +36,7 @@ def compose(resolved: ResolvedRecipe) -> Kickstart:
     )
     if wanted.packages:
         flat = Lines([*flat.blocks, *_packages(resolved).blocks])
-    return parse(flat, resolved.distro.kickstart_version)
+    return flat
 
 
 def forget() -> None:

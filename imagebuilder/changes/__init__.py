@@ -1,0 +1,14 @@
+"""What a change of recipes, fragments and files does to the images of a project."""
+
+from imagebuilder.changes.affected import Affected, Changes, find_changes
+from imagebuilder.changes.groups import Group, github_matrix, gitlab_pipeline, grouped
+
+__all__ = [
+    "Affected",
+    "Changes",
+    "Group",
+    "find_changes",
+    "github_matrix",
+    "gitlab_pipeline",
+    "grouped",
+]

@@ -1,0 +1,292 @@
+"""Which images a change affects: what was rendered before is compared with what is now."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from imagebuilder.changes import reach, reasons
+from imagebuilder.changes.git import Moved, Repository
+from imagebuilder.changes.reasons import Both, Reason
+from imagebuilder.changes.rendered import TESTS, Rendered, rendered
+from imagebuilder.errors import ImageBuilderError, InputError
+from imagebuilder.names import PROJECT_FILE
+from imagebuilder.progress import Cancel
+from imagebuilder.project import Project
+
+# What of a project is laid out to be rendered; of what is copied into images, git's word will do.
+_LAID_OUT = ("recipes", "kickstarts", PROJECT_FILE)
+
+_SHOWN = 5  # changed paths that are named where none is known to be to blame
+
+Effect = Literal["image", "tests", "new", "broken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affected:
+    """An image that a change affects.
+
+    Attributes:
+        name: the recipe.
+        effect: ``image``: it would be another; ``tests``: only its tests would; ``new``: there
+            was none; ``broken``: its recipe is wrong now.
+        reasons: what of the change does that.
+        renamed_from: the recipe that its file was, if git takes it for renamed.
+        error: what is wrong with its recipe.
+    """
+
+    name: str
+    effect: Effect
+    reasons: tuple[Reason, ...]
+    renamed_from: str = ""
+    error: ImageBuilderError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "name": self.name,
+            "effect": self.effect,
+            "reasons": [each.to_dict() for each in self.reasons],
+            "renamed_from": self.renamed_from,
+            "error": self.error.to_dict() if self.error else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What a change does to the images of a project.
+
+    Attributes:
+        before: the commit that is compared with; "" where only paths were named.
+        after: the commit that is looked at; "" is the work tree.
+        paths: what changed, below the project's folder.
+        images: the images that are affected, by name.
+        removed: the images that are no more, by name.
+        untouched: how many images there are beside these.
+    """
+
+    before: str
+    after: str
+    paths: tuple[str, ...]
+    images: tuple[Affected, ...]
+    removed: tuple[str, ...]
+    untouched: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON data."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "paths": list(self.paths),
+            "images": [each.to_dict() for each in self.images],
+            "removed": list(self.removed),
+            "untouched": self.untouched,
+        }
+
+
+def find_changes(
+    project: Project,
+    *,
+    since: str = "HEAD",
+    to: str = "",
+    files: Sequence[str] | None = None,
+    cancel: Cancel | None = None,
+) -> Changes:
+    """Find out which images a change affects.
+
+    An image is affected if what its recipe is rendered to differs, or a file that is copied into
+    it.  A change that leaves all that as it was affects nothing.
+
+    Args:
+        project: the project, in a git repository.
+        since: the revision that the change starts from: what both sides have in common with it
+            is compared, so that what others did to it meanwhile does not count.
+        to: the revision that the change ends with; "" is the work tree, with what is not
+            committed, and files that git does not know yet.
+        files: the change is one of these paths (below the project's folder), and git is not
+            asked.  There is nothing to compare then: each image that is made of one is affected.
+        cancel: the caller's wish to stop.
+
+    Raises:
+        InputError: git knows a revision not, or has not enough of the history.
+        HostError: there is no git.
+    """
+    if files is not None:
+        moved = tuple(Moved(path=_inside(project, each)) for each in files)
+        return _changes(_Sides(None, project, moved), cancel)
+    repository = Repository(project.root, cancel)
+    before = repository.base(since, to or "HEAD")
+    after = repository.commit(to) if to else ""
+    moved = repository.moved(before, after or None)
+    with _laid_out(repository, before) as old:
+        if not after:
+            return _changes(_Sides(old, project, moved, before, after), cancel)
+        with _laid_out(repository, after) as folder:
+            new = Project.open(folder)
+            return _changes(_Sides(old, new, moved, before, after), cancel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """A project before and after, and what changed in between.
+
+    ``old`` is the folder, since what was there before may be no project.
+    """
+
+    old: Path | None
+    new: Project
+    moved: tuple[Moved, ...]
+    before: str = ""
+    after: str = ""
+
+
+@contextmanager
+def _laid_out(repository: Repository, commit: str) -> Iterator[Path]:
+    """Give a folder with what recipes are made of, as it is in a commit."""
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-") as name:
+        folder = Path(name) / "project"
+        folder.mkdir()
+        repository.lay_out(commit, _LAID_OUT, folder)
+        (folder / "recipes").mkdir(exist_ok=True)
+        yield folder
+
+
+def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
+    old, broken = _opened(sides.old)
+    moved = sides.moved
+    if old and not _settings_matter(old, sides.new):
+        moved = tuple(each for each in moved if each.path != PROJECT_FILE)
+    paths = [path for each in moved for path in (each.path, each.before) if path]
+    folders = [sides.new.root, *([old.root] if old else [])]
+    files = reach.reached([reach.Texts.read(folder) for folder in folders], paths)
+    if broken:
+        files = None
+    before = _names(old, files) if old else ()
+    after = _names(sides.new, files)
+    images: list[Affected] = []
+    removed: list[str] = []
+    for name in sorted({*before, *after}):
+        if cancel:
+            cancel.check()
+        was = rendered(old, name) if old and name in before else None
+        if broken and was is None:
+            was = Rendered(parts={}, error=broken)
+        now = rendered(sides.new, name) if name in after else None
+        if was and not was.is_image:
+            was = None
+        if now and not now.is_image:
+            now = None
+        if now is None:
+            removed += [name] if was and not broken else []
+            continue
+        found = _affected(name, Both(old=was, new=now), moved, compare=sides.old is not None)
+        if found:
+            images.append(found)
+    return Changes(
+        before=sides.before,
+        after=sides.after,
+        paths=tuple(dict.fromkeys(each.path for each in sides.moved)),
+        images=tuple(images),
+        removed=tuple(removed),
+        untouched=len(sides.new.names()) - len(images),
+    )
+
+
+def _opened(folder: Path | None) -> tuple[Project | None, ImageBuilderError | None]:
+    """Return the project that was there before; if its project file was wrong, the error."""
+    if folder is None:
+        return None, None
+    try:
+        return Project.open(folder), None
+    except InputError as error:
+        return None, error
+
+
+def _settings_matter(old: Project, new: Project) -> bool:
+    """Return whether project files differ in something that images follow from."""
+    keys = ("mirrors", "secrets", "plain", "locked", "snapshot")
+    return any(getattr(old.settings, key) != getattr(new.settings, key) for key in keys)
+
+
+def _names(project: Project, files: frozenset[str] | None) -> tuple[str, ...]:
+    """Return the recipes that files stand for; of all files if these are not told."""
+    if files is None:
+        return project.names()
+    found: list[str] = []
+    for name in sorted(files):
+        if not (project.root / "recipes" / f"{name}.toml").is_file():
+            continue
+        try:
+            found += project.select([name])
+        except InputError:
+            found.append(name)  # what is wrong with it is said where it is rendered
+    return tuple(dict.fromkeys(found))
+
+
+def _affected(name: str, both: Both, moved: Sequence[Moved], *, compare: bool) -> Affected | None:
+    old, new = both.old, both.new
+    assert new
+    effect = _effect(name, both, moved) if compare else None
+    found = reasons.find(name, both, moved)
+    if not compare and found:
+        effect = "broken" if new.error else "image"
+    if effect is None:
+        return None
+    if not found:
+        found = tuple(reasons.Reason(path=each.path, kind=each.kind) for each in moved[:_SHOWN])
+    before = next(
+        (each.before for each in moved if each.before and each.path == f"recipes/{name}.toml"), ""
+    )
+    return Affected(
+        name=name,
+        effect=effect,
+        reasons=found,
+        renamed_from=Path(before).stem if before and not old else "",
+        error=new.error,
+    )
+
+
+def _effect(name: str, both: Both, moved: Sequence[Moved]) -> Effect | None:
+    old, new = both.old, both.new
+    assert new
+    if new.error:
+        # What was wrong in the same way before is no effect of this change.
+        return None if old and _said(old.error) == _said(new.error) else "broken"
+    if old is None:
+        return "new"
+    if old.error:
+        return "image"
+    other = {key for key in {*old.parts, *new.parts} if old.parts.get(key) != new.parts.get(key)}
+    if (
+        old.text != new.text
+        or old.mirrors != new.mirrors
+        or other - set(TESTS)
+        or any(reasons.is_copied(both, each) for each in moved)
+        or any(reasons.is_lock(name, both, each.path) for each in moved)
+    ):
+        return "image"
+    return "tests" if other else None
+
+
+def _said(error: ImageBuilderError | None) -> tuple[str, str]:
+    """Return what an error says that does not depend on the folder that the project is in."""
+    return (str(error.where), error.what) if error else ("", "")
+
+
+def _inside(project: Project, path: str) -> str:
+    """Return a path below the project's folder."""
+    whole = Path(path)
+    if whole.is_absolute():
+        try:
+            return whole.relative_to(project.root).as_posix()
+        except ValueError:
+            raise InputError(
+                f"{path} is not below the project's folder",
+                fix=f"name paths below {project.root}, or relative to it",
+            ) from None
+    return Path(os.path.normpath(path)).as_posix()

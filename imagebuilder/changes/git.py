@@ -1,0 +1,210 @@
+"""A git repository, asked through git itself: commits, what changed between them, their files."""
+
+from __future__ import annotations
+
+import ast
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder import command
+from imagebuilder.errors import HostError, InputError, StepError
+from imagebuilder.progress import Cancel
+
+_TIMEOUT = 120.0  # seconds for one question
+_MOST_LINES = 1_000_000  # of an answer: paths of a repository
+_UNSHALLOW = "git fetch --unshallow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A path that differs between two states of a repository.
+
+    Attributes:
+        path: below the project's folder.
+        before: what it was called before, if git takes it for a renamed file; else "".
+        kind: ``added``, ``deleted`` or ``modified`` (a change of its mode is one).
+    """
+
+    path: str
+    before: str = ""
+    kind: str = "modified"
+
+
+class Repository:
+    """The part of a git repository that a folder is.
+
+    Args:
+        folder: the folder: a project.
+        cancel: the caller's wish to stop.
+
+    Raises:
+        InputError: it is in no repository.
+        HostError: there is no git, or it refuses to look at the repository.
+    """
+
+    def __init__(self, folder: Path, cancel: Cancel | None = None) -> None:
+        self._folder = folder
+        self._cancel = cancel
+        asked = self._git("rev-parse", "--show-prefix", check=False)
+        if asked.returncode != 0:
+            said = asked.stderr.strip().splitlines()
+            if "not a git repository" in asked.stderr:
+                raise InputError(
+                    f"{folder} is in no git repository",
+                    fix="name the files that changed with --files",
+                )
+            raise HostError(
+                f"git does not look at {folder}: {said[0] if said else 'it does not say why'}",
+                excerpt=asked.stderr.strip(),
+            )
+        self._prefix = _unquoted(asked.stdout.rstrip("\n"))
+
+    def commit(self, revision: str) -> str:
+        """Return the id of the commit that a revision names, 40 or 64 hexadecimal digits.
+
+        Raises:
+            InputError: it names none, or the clone has it not.
+        """
+        asked = self._git(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}",
+            check=False,
+        )  # fmt: skip
+        found = asked.stdout.strip()
+        if asked.returncode == 0 and found:
+            return found
+        shallow = self.is_shallow()
+        raise InputError(
+            f"git knows no commit {revision!r}"
+            + (": this is a shallow clone, which lacks most of them" if shallow else ""),
+            fix=f"fetch it: {_UNSHALLOW}, or git fetch --depth=1 origin {revision}"
+            if shallow
+            else "fetch it, or name another: a branch of the server is called origin/NAME here",
+        )
+
+    def base(self, revision: str, other: str = "HEAD") -> str:
+        """Return the commit at which another revision left the line of a revision.
+
+        That is the revision itself where the other builds on it.
+
+        Raises:
+            InputError: there is none, or a shallow clone lacks it.
+        """
+        asked = self._git("merge-base", self.commit(revision), self.commit(other), check=False)
+        if asked.returncode == 0:
+            return asked.stdout.split()[0]
+        if self.is_shallow():
+            raise InputError(
+                f"what {revision!r} and {other!r} have in common is not in this shallow clone",
+                fix=f"fetch more of its history: {_UNSHALLOW}, or git fetch --deepen=100",
+            )
+        raise InputError(
+            f"{revision!r} and {other!r} have no commit in common",
+            fix="name a revision of the same history",
+        )
+
+    def is_shallow(self) -> bool:
+        """Return whether the clone lacks older commits."""
+        asked = self._git("rev-parse", "--is-shallow-repository", check=False)
+        return asked.stdout.strip() == "true"
+
+    def moved(self, before: str, after: str | None) -> tuple[Moved, ...]:
+        """Return what differs between a commit and another, or the files as they lie there.
+
+        Args:
+            before: a commit.
+            after: another; None: the work tree, with files that git does not know yet and
+                does not ignore.
+        """
+        asked = self._git(
+            "diff", "--name-status", "--find-renames", "--no-ext-diff", "--ignore-submodules=none",
+            "--relative", before, *([after] if after else []), "--", ".",
+        )  # fmt: skip
+        found = {each.path: each for each in _moved(asked.stdout)}
+        if after is None:
+            for path in self._lines("ls-files", "--others", "--exclude-standard", "--", "."):
+                found[path] = Moved(path=path, kind="added")
+        return tuple(found.values())
+
+    def lay_out(self, commit: str, names: Sequence[str], into: Path) -> None:
+        """Write files of a commit into a folder, as a checkout would.
+
+        Args:
+            commit: the commit.
+            names: files and folders below the project's; those that are not there are left out.
+            into: an empty folder; it becomes the project's.
+        """
+        with tempfile.TemporaryDirectory(prefix="imagebuilder-") as scratch:
+            index = {**os.environ, "GIT_INDEX_FILE": f"{scratch}/index"}
+            self._git("read-tree", commit, env=index)
+            listed = self._git("ls-files", "--full-name", "--", *names, env=index).stdout
+            if listed:
+                # Of the whole repository's paths, so that the project's own prefix comes along.
+                self._git(
+                    "-C", self._git("rev-parse", "--show-toplevel").stdout.rstrip("\n"),
+                    "checkout-index", "--quiet", "--stdin", f"--prefix={scratch}/tree/",
+                    env=index, stdin=listed.encode(),
+                )  # fmt: skip
+                tree = Path(scratch) / "tree" / self._prefix
+                for path in tree.iterdir():
+                    path.rename(into / path.name)
+
+    def ids(self, commit: str, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the ids of what stands under names in a commit: equal for equal content."""
+        return tuple(
+            each.partition("\t")[0] for each in self._lines("ls-tree", commit, "--", *names)
+        )
+
+    def _lines(self, *argv: str) -> Iterator[str]:
+        return map(_unquoted, self._git(*argv).stdout.splitlines())
+
+    def _git(
+        self,
+        *argv: str,
+        check: bool = True,
+        env: dict[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> command.Result:
+        try:
+            return command.run(
+                # Paths are taken as they are, and are shown in ASCII, one a line.
+                ["git", "--literal-pathspecs", "-c", "core.quotePath=true", *argv],
+                timeout=_TIMEOUT,
+                cancel=self._cancel,
+                cwd=self._folder,
+                env={
+                    **(env or os.environ),
+                    "LC_ALL": "C",
+                    "GIT_OPTIONAL_LOCKS": "0",  # to look is not to write
+                    "GIT_TERMINAL_PROMPT": "0",
+                },
+                stdin=stdin,
+                check=check,
+                keep=_MOST_LINES,
+                what="asking git",
+            )
+        except StepError as error:
+            raise StepError(error.what, excerpt=error.excerpt, fix="see what git says") from error
+
+
+def _moved(said: str) -> Iterator[Moved]:
+    kinds = {"A": "added", "C": "added", "D": "deleted"}
+    for line in said.splitlines():
+        status, *paths = line.split("\t")
+        before, path = _unquoted(paths[0]), _unquoted(paths[-1])
+        renamed = status[:1] == "R"
+        yield Moved(
+            path=path,
+            before=before if renamed else "",
+            kind=kinds.get(status[:1], "modified"),
+        )
+
+
+def _unquoted(path: str) -> str:
+    """Return a path that git may have quoted as C does (core.quotePath)."""
+    if not (len(path) > 1 and path[0] == path[-1] == '"'):
+        return path
+    made: bytes = ast.literal_eval(f"b{path}")
+    return os.fsdecode(made)
