@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog, Release
+    from imagebuilder.changes import Changes, find_changes
     from imagebuilder.errors import (
         CatalogError,
         CheckError,
@@ -50,6 +51,7 @@ __all__ = [
     "Cancel",
     "Catalog",
     "CatalogError",
+    "Changes",
     "CheckError",
     "Event",
     "Finding",
@@ -70,6 +72,7 @@ __all__ = [
     "SmokeReport",
     "StepError",
     "build_image",
+    "find_changes",
     "import_kickstarts",
     "init_project",
     "lint_project",
@@ -88,6 +91,7 @@ _HOME = {
     "Cancel": "imagebuilder.progress",
     "Catalog": "imagebuilder.catalog",
     "CatalogError": "imagebuilder.errors",
+    "Changes": "imagebuilder.changes",
     "CheckError": "imagebuilder.errors",
     "Event": "imagebuilder.progress",
     "Finding": "imagebuilder.lint",
@@ -108,6 +112,7 @@ _HOME = {
     "SmokeReport": "imagebuilder.smoke",
     "StepError": "imagebuilder.errors",
     "build_image": "imagebuilder.pipeline",
+    "find_changes": "imagebuilder.changes",
     "import_kickstarts": "imagebuilder.importing",
     "init_project": "imagebuilder.scaffold",
     "lint_project": "imagebuilder.pipeline",

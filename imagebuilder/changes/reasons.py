@@ -177,14 +177,15 @@ def _of_recipe(name: str, both: Both, each: Moved, moved: Sequence[Moved]) -> Re
     changed = both.keys()
     paths = {path for other in moved for path in (other.path, other.before)}
     keys = {key for key, file in changed.items() if file in (each.path, each.before)}
-    if not keys:
-        keys = {key for key, file in changed.items() if file not in paths}
+    chain = here[0]
+    # What a parent gave is taken out or replaced below it: by the last of those that changed.
+    if [file for file in chain if file in paths][-1] in (each.path, each.before):
+        keys |= {key for key, file in changed.items() if file not in paths}
     lineages = both.lineages()
     if len(lineages) == 2 and lineages[0] != lineages[1] and not each.before:
         keys.add("extends")
     if both.old and both.new and not keys and not any(side.error for side in both.sides):
         return None
-    chain = here[0]
     place = chain.index(each.path if each.path in chain else each.before)
     via = tuple(Location(file=file) for file in chain[place + 1 :])
     return _reason(each, keys=tuple(sorted(keys)) if both.old and both.new else (), via=via)
