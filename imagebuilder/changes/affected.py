@@ -67,7 +67,6 @@ class Changes:
         paths: what changed, below the project's folder.
         images: the images that are affected, by name.
         removed: the images that are no more, by name.
-        untouched: how many images there are beside these.
     """
 
     before: str
@@ -75,7 +74,6 @@ class Changes:
     paths: tuple[str, ...]
     images: tuple[Affected, ...]
     removed: tuple[str, ...]
-    untouched: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
@@ -85,7 +83,6 @@ class Changes:
             "paths": list(self.paths),
             "images": [each.to_dict() for each in self.images],
             "removed": list(self.removed),
-            "untouched": self.untouched,
         }
 
 
@@ -123,6 +120,8 @@ def find_changes(
     before = repository.base(since, to or "HEAD")
     after = repository.commit(to) if to else ""
     moved = repository.moved(before, after or None)
+    if not moved:
+        return Changes(before=before, after=after, paths=(), images=(), removed=())
     with _laid_out(repository, before) as old:
         if not after:
             return _changes(_Sides(old, project, moved, before, after), cancel)
@@ -175,7 +174,7 @@ def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
             cancel.check()
         was = rendered(old, name) if old and name in before else None
         if broken and was is None:
-            was = Rendered(parts={}, error=broken)
+            was = Rendered(parts={}, wrong=broken)
         now = rendered(sides.new, name) if name in after else None
         if was and not was.is_image:
             was = None
@@ -193,7 +192,6 @@ def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
         paths=tuple(dict.fromkeys(each.path for each in sides.moved)),
         images=tuple(images),
         removed=tuple(removed),
-        untouched=len(sides.new.names()) - len(images),
     )
 
 
@@ -254,16 +252,20 @@ def _affected(name: str, both: Both, moved: Sequence[Moved], *, compare: bool) -
 def _effect(name: str, both: Both, moved: Sequence[Moved]) -> Effect | None:
     old, new = both.old, both.new
     assert new
-    if new.error:
-        # What was wrong in the same way before is no effect of this change.
-        return None if old and _said(old.error) == _said(new.error) else "broken"
     if old is None:
-        return "new"
-    if old.error:
+        return "broken" if new.error else "new"
+    # With the same fragments and all that they ask for, there is nothing to render.
+    as_before = old.has_inputs_of(new) and not any(
+        path.startswith(reach.KICKSTARTS) for each in moved for path in (each.path, each.before)
+    )
+    if not as_before and new.error:
+        # What was wrong in the same way before is no effect of this change.
+        return None if _said(old.error) == _said(new.error) else "broken"
+    if not as_before and old.error:
         return "image"
     other = {key for key in {*old.parts, *new.parts} if old.parts.get(key) != new.parts.get(key)}
     if (
-        old.text != new.text
+        (not as_before and old.text != new.text)
         or old.mirrors != new.mirrors
         or other - set(TESTS)
         or any(reasons.is_copied(both, each) for each in moved)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise
 from typing import Any
 
 from imagebuilder.changes.git import Moved
@@ -64,28 +65,47 @@ def _how(path: str, where: Location) -> str:
     return "named by" if path.startswith(KICKSTARTS) else "copied by"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Both:
     """A recipe before and after; one of them may not be there."""
 
     old: Rendered | None
     new: Rendered | None
-    _diff: list[Mapping[str, str]] = field(default_factory=list, repr=False)
 
-    @property
+    @cached_property
     def sides(self) -> tuple[Rendered, ...]:
         """Those that are there, the later first."""
         return tuple(each for each in (self.new, self.old) if each)
 
+    @cached_property
     def keys(self) -> Mapping[str, str]:
-        """Return the keys of the recipe whose values differ, each with the file that set it."""
-        if not self._diff:
-            self._diff.append(_differing(*(_tree(each) for each in (self.old, self.new))))
-        return self._diff[0]
+        """The keys of the recipe whose values differ, each with the file that set it."""
+        return _differing(*(_tree(each) for each in (self.old, self.new)))
 
+    @cached_property
     def lineages(self) -> tuple[tuple[str, ...], ...]:
-        """Return what the recipe is made of, before and after."""
+        """What the recipe is made of, before and after."""
         return tuple(each.resolved.lineage for each in self.sides if each.resolved)
+
+    @cached_property
+    def chains(self) -> tuple[list[str], ...]:
+        """The recipe files that it is made of, after and before."""
+        return tuple(_files(each) for each in self.sides if each.resolved)
+
+    @cached_property
+    def ways(self) -> tuple[Mapping[str, tuple[Location, ...]], ...]:
+        """How each fragment comes in, after and before."""
+        return tuple(each.ways() for each in self.sides)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """All recipe files and fragments that either side is made of."""
+        return frozenset(chain.from_iterable((*self.chains, *self.ways)))
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something is wrong with either side."""
+        return any(each.error for each in self.sides)
 
 
 def find(name: str, both: Both, moved: Sequence[Moved]) -> tuple[Reason, ...]:
@@ -99,11 +119,22 @@ def find(name: str, both: Both, moved: Sequence[Moved]) -> tuple[Reason, ...]:
     looks = (_of_fragment, _of_recipe, _of_lock, _of_settings, _of_copied)
     found = [
         reason
-        for each in moved
+        for each in (moved if both.is_wrong else _near(name, both, moved))
         for look in looks
         if (reason := look(name, both, each, moved)) is not None
     ]
     return tuple(found)
+
+
+def _near(name: str, both: Both, moved: Sequence[Moved]) -> list[Moved]:
+    """Return what may concern a recipe: a look at all takes long where much has changed."""
+    own = {f"{RECIPES}{name}.toml", f"{RECIPES}{name}{LOCK}", PROJECT_FILE}
+    return [
+        each
+        for each in moved
+        if not each.path.startswith((RECIPES, KICKSTARTS))
+        or not {each.path, each.before}.isdisjoint(both.known | own)
+    ]
 
 
 def is_copied(both: Both, each: Moved) -> Location | None:
@@ -138,17 +169,17 @@ def is_lock(name: str, both: Both, path: str) -> bool:
 def _of_fragment(_name: str, both: Both, each: Moved, _moved: object) -> Reason | None:
     if not each.path.startswith(KICKSTARTS):
         return None
-    if both.old and both.new and not (both.old.error or both.new.error):
+    if both.old and both.new and not both.is_wrong:
         before = _given(both.old, each.before or each.path)
         after = _given(both.new, each.path)
         if before == after:
             return None
-    for side in both.sides:
-        way = side.ways().get(each.path)
+    for ways in both.ways:
+        way = ways.get(each.path)
         if way is not None:
             # How the last of them came in is said by the recipe's own line.
             return _reason(each, via=tuple(reversed(way)))
-    if any(side.error for side in both.sides):
+    if both.is_wrong:
         return _reason(each)
     return None
 
@@ -157,10 +188,10 @@ def _given(side: Rendered, file: str) -> list[tuple[str, ...]]:
     """Return what a file gives to a kickstart: its lines, and what it includes."""
     found: list[tuple[str, ...]] = []
     for block in side.lines.blocks if side.lines else ():
-        chain = [*(each.file for each in block.via), block.file]
+        way = [*(each.file for each in block.via), block.file]
         if block.file == file:
             found.append(("lines", *block.texts))
-        for here, there in pairwise(chain):
+        for here, there in pairwise(way):
             if here == file and (not found or found[-1] != ("include", there)):
                 found.append(("include", there))
     return found
@@ -170,24 +201,23 @@ def _of_recipe(name: str, both: Both, each: Moved, moved: Sequence[Moved]) -> Re
     if not (each.path.startswith(RECIPES) and each.path.endswith(".toml")):
         return None
     stem = each.path.removeprefix(RECIPES).removesuffix(".toml")
-    files = [_files(side) for side in both.sides if side.resolved]
-    here = [chain for chain in files if each.path in chain or each.before in chain]
+    here = [files for files in both.chains if each.path in files or each.before in files]
     if not here:
-        return _reason(each) if stem == name or any(s.error for s in both.sides) else None
-    changed = both.keys()
+        return _reason(each) if stem == name or both.is_wrong else None
+    changed = both.keys
     paths = {path for other in moved for path in (other.path, other.before)}
     keys = {key for key, file in changed.items() if file in (each.path, each.before)}
-    chain = here[0]
+    files = here[0]
     # What a parent gave is taken out or replaced below it: by the last of those that changed.
-    if [file for file in chain if file in paths][-1] in (each.path, each.before):
+    if [file for file in files if file in paths][-1] in (each.path, each.before):
         keys |= {key for key, file in changed.items() if file not in paths}
-    lineages = both.lineages()
+    lineages = both.lineages
     if len(lineages) == 2 and lineages[0] != lineages[1] and not each.before:
         keys.add("extends")
-    if both.old and both.new and not keys and not any(side.error for side in both.sides):
+    if both.old and both.new and not keys and not both.is_wrong:
         return None
-    place = chain.index(each.path if each.path in chain else each.before)
-    via = tuple(Location(file=file) for file in chain[place + 1 :])
+    place = files.index(each.path if each.path in files else each.before)
+    via = tuple(Location(file=file) for file in files[place + 1 :])
     return _reason(each, keys=tuple(sorted(keys)) if both.old and both.new else (), via=via)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from imagebuilder.errors import ImageBuilderError, Location
@@ -22,23 +23,52 @@ _ELSEWHERE = frozenset(
 TESTS = ("checks", "smoke")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A recipe at one time.
+    """A recipe at one time.  Its kickstart is rendered only when it is asked for.
 
     Attributes:
         resolved: the recipe; None if something is wrong with it.
-        lines: its kickstart, rendered.
-        parts: what else its image and tests follow from, by key of the recipe.
+        parts: what its image and tests follow from beside the kickstart, by key of the recipe.
         mirrors: where the project file has its packages come from.
-        error: what is wrong with it.
+        wrong: what is wrong with the recipe itself, without its fragments.
     """
 
     resolved: ResolvedRecipe | None = None
-    lines: Lines | None = None
     parts: Mapping[str, Any]
     mirrors: tuple[str, ...] = ()
-    error: ImageBuilderError | None = None
+    wrong: ImageBuilderError | None = None
+
+    @cached_property
+    def _made(self) -> Lines | ImageBuilderError | None:
+        if not self.resolved or self.resolved.recipe.abstract:
+            return None
+        try:
+            return flat_lines(self.resolved)
+        except ImageBuilderError as error:
+            return error
+
+    @property
+    def lines(self) -> Lines | None:
+        """Its kickstart; None if something is wrong with it."""
+        return self._made if isinstance(self._made, Lines) else None
+
+    @property
+    def error(self) -> ImageBuilderError | None:
+        """What is wrong with the recipe or a fragment of it."""
+        return self._made if isinstance(self._made, ImageBuilderError) else self.wrong
+
+    def has_inputs_of(self, other: Rendered) -> bool:
+        """Return whether the same fragments would be rendered to the same kickstart."""
+        mine, its = self.resolved, other.resolved
+        return (
+            mine is not None
+            and its is not None
+            and mine.recipe.kickstarts == its.recipe.kickstarts
+            and mine.recipe.packages == its.recipe.packages
+            and mine.values == its.values
+            and mine.project.settings.plain == its.project.settings.plain
+        )
 
     @property
     def is_image(self) -> bool:
@@ -49,13 +79,6 @@ class Rendered:
     def text(self) -> tuple[str, ...]:
         """The lines of its kickstart."""
         return self.lines.texts if self.lines else ()
-
-    def by_file(self) -> dict[str, list[tuple[str, ...]]]:
-        """Return what each fragment gave to the kickstart."""
-        found: dict[str, list[tuple[str, ...]]] = {}
-        for block in self.lines.blocks if self.lines else ():
-            found.setdefault(block.file, []).append(block.texts)
-        return found
 
     def ways(self) -> dict[str, tuple[Location, ...]]:
         """Return how each fragment first came into the kickstart: what asked for it, in order."""
@@ -71,11 +94,8 @@ def rendered(project: Project, name: str) -> Rendered:
     """Return what a recipe comes to; never raises for what is wrong with it."""
     try:
         resolved = project.resolve(name)
-        if resolved.recipe.abstract:
-            return Rendered(resolved=resolved, parts={})
-        lines = flat_lines(resolved)
     except ImageBuilderError as error:
-        return Rendered(parts={}, error=error)
+        return Rendered(parts={}, wrong=error)
     recipe = resolved.recipe
     parts = recipe.model_dump(mode="json", exclude=set(_ELSEWHERE))
     settings = project.settings
@@ -87,7 +107,6 @@ def rendered(project: Project, name: str) -> Rendered:
     parts["secrets"] = {key: each.model_dump() for key, each in sorted(known.items())}
     return Rendered(
         resolved=resolved,
-        lines=lines,
         parts=parts,
         mirrors=tuple(settings.mirrors.get(resolved.distro.id, ())),
     )
