@@ -25,8 +25,9 @@ from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
 from imagebuilder.stores import Object, ObjectStore
 
-_BUNDLE_TYPE = "application/vnd.in-toto.bundle"
-_BUNDLE_LIMIT = 32 << 20  # bytes
+BUNDLE_TYPE = "application/vnd.in-toto.bundle"
+BUNDLE_LIMIT = 32 << 20  # bytes
+_SIGNATURES = 100  # of one envelope
 
 
 class _Signature(BaseModel):
@@ -43,7 +44,7 @@ class _Envelope(BaseModel):
 
     payloadType: str = Field(max_length=1000)  # noqa: N815 - DSSE calls it so
     payload: str
-    signatures: tuple[_Signature, ...] = Field(max_length=100)
+    signatures: tuple[_Signature, ...] = Field(max_length=_SIGNATURES)
 
 
 def sign(store: ObjectStore, release: Release, signers: Sequence[Signer], cancel: Cancel) -> None:
@@ -74,7 +75,7 @@ def sign(store: ObjectStore, release: Release, signers: Sequence[Signer], cancel
         data = b"".join(line + b"\n" for line in lines)
         return None if current and current.data == data else data
 
-    update(store, key, change, cancel, content_type=_BUNDLE_TYPE)
+    update(store, key, change, cancel, content_type=BUNDLE_TYPE)
 
 
 def attestations(
@@ -85,7 +86,7 @@ def attestations(
     What a statement is about is for the caller to look at.
     """
     key = layout.attestations_key(release.name, release.version)
-    found = store.get(key, limit=_BUNDLE_LIMIT)
+    found = store.get(key, limit=BUNDLE_LIMIT)
     signed: dict[bytes, set[str]] = {}
     for line in found.data.splitlines() if found else ():
         envelope = _envelope(line)
@@ -140,6 +141,35 @@ def check(
                 fix=f"sign it: imagebuilder catalog sign {release.name} --version "
                 f"{release.version} --key FILE",
             )
+
+
+def merged(bundle: bytes, more: bytes) -> bytes:
+    """Return a bundle with the envelopes and signatures of another one that it has not.
+
+    What is no envelope in the other one is left out.
+    """
+    lines = bundle.splitlines()
+    places = {_about(line): n for n, line in enumerate(lines)}
+    for line in more.splitlines():
+        new, about = _envelope(line), _about(line)
+        if new is None or line in lines:
+            continue
+        old = _envelope(lines[places[about]]) if about in places else None
+        if old is None:
+            places[about] = len(lines)
+            lines.append(line)
+            continue
+        lacking = [each for each in new.signatures if each not in old.signatures]
+        signatures = [each.model_dump() for each in (*old.signatures, *lacking)]
+        if lacking and len(signatures) <= _SIGNATURES:
+            whole = old.model_dump() | {"signatures": signatures}
+            lines[places[about]] = json.dumps(whole, separators=(",", ":")).encode()
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _about(line: bytes) -> tuple[str, str] | None:
+    found = _envelope(line)
+    return (found.payloadType, found.payload) if found else None
 
 
 def _envelope(line: bytes) -> _Envelope | None:

@@ -104,7 +104,7 @@ def _stray(source: ObjectStore, key: str) -> CatalogError:
 def copy_records(
     source: ObjectStore, target: ObjectStore, name: str, noted: Noted, cancel: Cancel
 ) -> int:
-    """Copy signatures of releases, approvals and rules; return how many were new or changed.
+    """Copy signatures, attestations, approvals and rules; return how many were new or changed.
 
     Args:
         source: the original.
@@ -125,6 +125,13 @@ def copy_records(
                 count += _copy_release_signature(
                     source, target, name, version, known[version], cancel
                 )
+    there = {each.key: each.size for each in target.list(f"attestations/{name}/")}
+    for each in source.list(f"attestations/{name}/"):
+        cancel.check()
+        version = each.key.rpartition("/")[2].partition(".")[0]
+        if version in known and there.get(each.key) != each.size:
+            with noted(each.key):
+                count += _copy_attestations(source, target, name, version, cancel)
     there = {each.key: each.size for each in target.list(f"approvals/{name}/")}
     for each in source.list(f"approvals/{name}/"):
         cancel.check()
@@ -140,6 +147,25 @@ def copy_records(
                 raise _stray(source, key)
             count += _replace(target, key, rules.data, cancel)
     return count
+
+
+def _copy_attestations(
+    source: ObjectStore, target: ObjectStore, name: str, version: str, cancel: Cancel
+) -> bool:
+    """Add the original's bundle of statements to the one that the mirror has."""
+    from imagebuilder.catalog import attest  # cryptography is slow to import
+
+    key = layout.attestations_key(name, version)
+    found = source.get(key, limit=attest.BUNDLE_LIMIT)
+    if found is None:
+        return False
+
+    def change(current: Object | None) -> bytes | None:
+        there = current.data if current else b""
+        data = attest.merged(there, found.data)
+        return None if data == there else data
+
+    return update(target, key, change, cancel, content_type=attest.BUNDLE_TYPE) is not None
 
 
 def _copy_approval(

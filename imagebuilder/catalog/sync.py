@@ -41,7 +41,7 @@ class Synced:
         blobs: how many blobs it got.
         bytes: the size of these blobs.
         channels: the channels that were moved, as ``NAME CHANNEL``.
-        records: how many signatures, approvals and rules were new or changed.
+        records: how many signatures, attestations, approvals and rules were new or changed.
         findings: what could not be mirrored, and why.
     """
 

@@ -221,7 +221,7 @@ def test_signatures_approvals_and_rules_come_along(
     catalog.sign("base", "stable", signers=[signer])
     catalog.approve("base", three[0].version, who="anna")
     catalog.dead_end("base", three[1].version, reason="it does not boot")
-    assert catalog.sync(mirror).records == 4
+    assert catalog.sync(mirror).records == 5
     assert catalog.sync(mirror).records == 0
     root = TrustRoot(keys=(TrustedKey(name="us", public=pem(signer.public_key)),))
     (tmp_path / "trust.json").write_text(root.model_dump_json())
@@ -237,6 +237,40 @@ def test_signatures_approvals_and_rules_come_along(
     catalog.store.put("signatures/base/stable.json", old.data)
     catalog.sync(mirror)
     assert mirror.show("base", "stable", trust=trust).version == three[2].version
+
+
+def test_bundles_of_statements_are_merged(
+    catalog: Catalog, mirror: Catalog, three: list[Release], signer: FileSigner, tmp_path: Path
+) -> None:
+    version = three[0].version
+    key = f"attestations/base/{version}.intoto.jsonl"
+
+    def lines(of: Catalog) -> list[bytes]:
+        found = of.store.get(key)
+        assert found
+        return found.data.splitlines()
+
+    catalog.sign("base", version, signers=[signer])
+    ours = lines(catalog)
+    assert len(ours) == 2
+    catalog.sync(mirror)
+    assert lines(mirror) == ours
+    # Each side gets a line of its own, and the original another signature and rubbish.
+    scans = [b'{"payloadType":"x","payload":"%d","signatures":[]}' % n for n in range(2)]
+    mirror.store.put(key, b"".join(line + b"\n" for line in [*ours, scans[0]]))
+    make_key(tmp_path / "second")
+    second = FileSigner.open(tmp_path / "second")
+    catalog.sign("base", version, signers=[second])
+    catalog.store.put(key, b"".join(line + b"\n" for line in [*lines(catalog), b"?", scans[1]]))
+    assert catalog.sync(mirror).records == 2  # the signatures of the manifest as well
+    assert lines(mirror) == [*lines(catalog)[:2], *scans]
+    assert catalog.sync(mirror).records == 0
+    keys = [TrustedKey(name="us", public=pem(each.public_key)) for each in (signer, second)]
+    root = TrustRoot(keys=tuple(keys), release_threshold=2)
+    (tmp_path / "trust.json").write_text(root.model_dump_json())
+    trust = Trust.open(tmp_path / "trust.json", tmp_path / "memory.json")
+    signed = mirror.attestations("base", version, trust=trust)
+    assert [len(each.signers) for each in signed] == [2, 2]
 
 
 def test_what_is_damaged_is_said_and_does_not_come_along(
@@ -268,7 +302,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(
     would = catalog.sync(mirror, dry_run=True)
     assert not (tmp_path / "mirror").exists()
     assert would.releases == 3
-    assert would.records == 2
+    assert would.records == 3
     assert catalog.sync(mirror) == would
     image = make_image(seed=9)
     catalog.publish(image, channel="testing", evidence=passing(image))
