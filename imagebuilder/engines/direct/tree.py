@@ -15,6 +15,7 @@ from pathlib import Path
 
 from imagebuilder import command, sandbox
 from imagebuilder.command import Result
+from imagebuilder.progress import Cancel
 
 _LINK_LIMIT = 40  # as the kernel's own, path_resolution(7)
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
@@ -122,11 +123,13 @@ class Tree:
         keep: int = 400,
         may_mknod: bool = True,
         logged: bool = True,
+        cancel: Cancel | None = None,
     ) -> Result:
         """Run a program of the image, in the image.
 
         Raises:
             StepError: it failed.
+            Interrupted: ``cancel`` was set.
         """
         inside = sandbox.in_chroot(self.root, argv)
         return command.run(
@@ -136,6 +139,7 @@ class Tree:
             stdin=stdin.encode() if stdin is not None else None,
             env={**environment(self.epoch), **(env or {})},
             log=self.log if logged else None,
+            cancel=cancel,
             check=check,
             fix=fix,
             keep=keep,

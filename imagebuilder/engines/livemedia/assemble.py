@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from imagebuilder import sandbox
 from imagebuilder.engines import squashfs
@@ -87,16 +88,23 @@ def _of_disk(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -> O
 
     # Both only read the tree, and what dracut writes is mounted over it.
     with ThreadPoolExecutor(2) as pool:
-        making = (pool.submit(make_initrd), pool.submit(_pack, bare, job, clock))
-        is_reused = making[0].result()
-        making[1].result()
+        making: list[Future[Any]] = [
+            pool.submit(make_initrd),
+            pool.submit(_pack, bare, job, clock),
+        ]
+        try:
+            for each in as_completed(making):
+                each.result()
+        except BaseException:
+            clock.reporter.cancel.set()  # what the other still does is in vain
+            raise
     shutil.copyfile(kernel.path, job.into / KERNEL)
     return Outcome(
         kernel_release=kernel.release,
         tree_size=tree_size(bare.root),
         package_count=count,
         notes=_several([each.name for each in found], kernel.name),
-        reused=(initrd.STEP,) if is_reused else (),
+        reused=(initrd.STEP,) if making[0].result() else (),
         seconds={},
     )
 

@@ -130,7 +130,12 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
             return True
     reporter.cancel.check()
     result = tree.run(
-        argv, what="dracut", timeout=job.options.seconds("initrd", _TIMEOUT), keep=2000, check=False
+        argv,
+        cancel=reporter.cancel,
+        what="dracut",
+        timeout=job.options.seconds("initrd", _TIMEOUT),
+        keep=2000,
+        check=False,
     )
     check_said(result, tree.log)
     shutil.copyfile(tree.path(_OUTPUT), into)
