@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,23 +20,21 @@ from imagebuilder.names import PROJECT_FILE
 from imagebuilder.policies import ChannelPolicy, Exports, Retention
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretName, SecretSource, Snapshot
-from imagebuilder.sizes import size_of
+from imagebuilder.sizes import seconds_of, size_of
 from imagebuilder.toml_lines import error_line, key_lines
 
-_SPAN = re.compile(r"([0-9]{1,6})([mhd])")
-_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 # Where the strings of a recipe are templates.
 _RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "checks")
 
 
 def _seconds(value: Any) -> Any:
     """Read a span of time such as ``12h``."""
-    found = _SPAN.fullmatch(value) if isinstance(value, str) else None
-    if found:
-        return float(found[1]) * _UNITS[found[2]]
-    if value != 0 and not isinstance(value, float):
-        raise ValueError("a time is a number with m, h or d after it, such as 12h")
-    return value
+    if value == 0 or isinstance(value, float):
+        return value
+    try:
+        return float(seconds_of(value if isinstance(value, str) else ""))
+    except InputError:
+        raise ValueError("a time is a number with m, h or d after it, such as 12h") from None
 
 
 def _bytes(value: Any) -> Any:

@@ -5,6 +5,7 @@ from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
 from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, ReleaseArtefact
 from imagebuilder.catalog.packages import Change, Match, ReleaseDiff
+from imagebuilder.catalog.presign import Presigned
 from imagebuilder.catalog.records import Approval, ReleaseName, Running
 from imagebuilder.catalog.rules import Choice, Rules
 from imagebuilder.catalog.statements import Attestation, Statement
@@ -25,6 +26,7 @@ __all__ = [
     "IndexEntry",
     "Match",
     "Move",
+    "Presigned",
     "Release",
     "ReleaseArtefact",
     "ReleaseDiff",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagebuilder import files
 from imagebuilder.catalog import read
@@ -13,6 +14,11 @@ from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.policies import Exports
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.stores import FileStore
+
+# Imported in place where they are used, since they take a while.
+if TYPE_CHECKING:
+    from imagebuilder.catalog.presign import Presigned
+    from imagebuilder.catalog.trust import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,31 @@ class CatalogExporting(CatalogReader):
         return exporting.write(
             self.store, exports.formats, place, None, reporter, target=target, strict=True
         )
+
+    def presign(
+        self, name: str, version_or_channel: str, *, seconds: int, trust: Trust | None = None
+    ) -> Presigned:
+        """Let machines boot a release from a bucket that is not public, for a while.
+
+        Args:
+            name: the recipe's name.
+            version_or_channel: which release.
+            seconds: for how long, at most 7 days.
+            trust: whose signatures are needed; None: nobody's.
+
+        Returns:
+            A boot script and the URLs; who has them can read these files until then.
+
+        Raises:
+            InputError: S3 signs no URL for such a time.
+            CatalogError: the catalog is a folder, or a file is missing, or there are no
+                credentials, or the URL is too long for a kernel's command line.
+        """
+        from imagebuilder.catalog import presign as signing
+
+        release = self.show(name, version_or_channel, trust=trust)
+        title = " ".join(dict.fromkeys((name, version_or_channel, release.version)))
+        return signing.presign(self.store, release, title, seconds)
 
     def write_page(
         self,

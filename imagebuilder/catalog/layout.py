@@ -6,8 +6,9 @@ The format as a whole is described in ``docs/catalog.md``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from imagebuilder.catalog.model import UNIT, Channel, Release
+from imagebuilder.catalog.model import UNIT, Channel, Release, Role
 from imagebuilder.image import boot_script
 
 MARKER, INDEX, ROOT_SCRIPT = "catalog.json", "index.json", "root.ipxe"
@@ -90,6 +91,20 @@ def channel_script(release: Release, channel: Channel) -> bytes:
     return _script(release, title, f"# channel generation {channel.generation}\n")
 
 
+def presigned_script(release: Release, title: str, base: str, paths: Mapping[Role, str]) -> str:
+    """Return a script that boots a release by URLs that are signed.
+
+    Args:
+        release: which.
+        title: what is shown while it boots.
+        base: what the URLs of kernel, initrd and rootfs begin with; a caller cannot set another
+            one, since the server's name is signed, too.
+        paths: the rest of the URLs, by role.
+    """
+    first, _, rest = _boot_script(release, title, base, paths).partition("\n")
+    return f"{first}\nclear base\n{rest}"
+
+
 def script_generation(script: bytes) -> int:
     """Return the generation that a channel's script was made for; 0 when it says none."""
     found = _GENERATION.search(script)
@@ -118,18 +133,8 @@ def root_script(public_url: str) -> bytes:
 
 
 def _script(release: Release, title: str, note: str) -> bytes:
-    unit = {each.role: each for each in release.artefacts if each.role in UNIT}
-    kernel, initrd, rootfs = (unit[role] for role in UNIT)
-    text = boot_script(
-        title=title,
-        base="",
-        kernel=blob_key(kernel.sha256),
-        initrd=blob_key(initrd.sha256),
-        rootfs=blob_key(rootfs.sha256),
-        rootfs_sha256=rootfs.sha256,
-        rootfs_size=rootfs.size,
-        args=release.kernel_args,
-    )
+    paths = {each.role: blob_key(each.sha256) for each in release.artefacts if each.role in UNIT}
+    text = _boot_script(release, title, "", paths)
     first, _, rest = text.partition("\n")
     return (
         f"{first}\n{note}"
@@ -137,3 +142,17 @@ def _script(release: Release, title: str, note: str) -> bytes:
         f"isset ${{base}} || echo The catalog's {ROOT_SCRIPT} must name the catalog's URL\n"
         f"{rest}"
     ).encode()
+
+
+def _boot_script(release: Release, title: str, base: str, paths: Mapping[Role, str]) -> str:
+    rootfs = next(each for each in release.artefacts if each.role == "rootfs")
+    return boot_script(
+        title=title,
+        base=base,
+        kernel=paths["kernel"],
+        initrd=paths["initrd"],
+        rootfs=paths["rootfs"],
+        rootfs_sha256=rootfs.sha256,
+        rootfs_size=rootfs.size,
+        args=release.kernel_args,
+    )

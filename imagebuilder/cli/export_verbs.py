@@ -1,4 +1,4 @@
-"""``imagebuilder catalog export``: what other tools read."""
+"""``imagebuilder catalog export``, ``page`` and ``presign``: what others read of a catalog."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagebuilder.cli import signing_verbs
 from imagebuilder.cli.context import Context
-from imagebuilder.cli.named import opened, settings_of
+from imagebuilder.cli.named import asked, opened, settings_of
 from imagebuilder.errors import InputError
+from imagebuilder.sizes import seconds_of
 
 if TYPE_CHECKING:
     from imagebuilder.policies import Exports
@@ -42,6 +44,16 @@ def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
     made.add_argument(
         "--url", metavar="URL", default="", help="where readers find the catalog, for links"
     )
+    text = "Write a boot script that boots from a bucket that is not public, for a while."
+    made = verb("presign", text, presign)
+    made.add_argument("name", metavar="NAME")
+    which = made.add_mutually_exclusive_group()
+    which.add_argument("--channel", default="", help="the release that this channel names")
+    which.add_argument("--version", default="", help="this very release")
+    made.add_argument(
+        "--expires", metavar="TIME", default="1h", help="for how long: 30m, 1h, at most 7d (1h)"
+    )
+    signing_verbs.add_trust(made)
 
 
 def export(context: Context) -> int:
@@ -87,6 +99,30 @@ def page(context: Context) -> int:
     context.out.close()
     context.out.data("page", {"path": str(path)})
     context.out.say(f"the page is {path}")
+    return 0
+
+
+def presign(context: Context) -> int:
+    """``catalog presign``."""
+    args = context.args
+    found = opened(context).presign(
+        args.name,
+        asked(context),
+        seconds=seconds_of(args.expires),
+        trust=signing_verbs.trust(context),
+    )
+    release = found.release
+    context.out.data(
+        "presigned",
+        {
+            "name": release.name,
+            "version": release.version,
+            "expires": found.expires,
+            "urls": dict(found.urls),
+            "script": found.script,
+        },
+    )
+    context.out.say(found.script.rstrip("\n"))
     return 0
 
 

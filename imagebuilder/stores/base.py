@@ -145,6 +145,14 @@ class ObjectStore(Protocol):
         """Remove an object; it is no error if there is none."""
         ...
 
+    def presigned_url(self, key: str, *, seconds: int) -> str:
+        """Return a URL by which anybody can read an object for a while; nothing is asked.
+
+        Raises:
+            CatalogError: there are no such URLs here, or no credentials to sign with.
+        """
+        ...
+
     def prepare(self, cancel: Cancel) -> None:
         """Make ready for writing, and clear away what killed writers left.
 

@@ -171,6 +171,18 @@ class FileStore:
                 return
             _sync_folder(path.parent)
 
+    def presigned_url(self, key: str, *, seconds: int) -> str:  # noqa: ARG002 - there is none
+        """Refuse: a folder has no URLs of its own.
+
+        Raises:
+            CatalogError: always.
+        """
+        raise CatalogError(
+            "a folder has no URLs that could be signed",
+            where=Location(file=self.url),
+            fix="let a web server show it, and boot from boot/NAME/CHANNEL.ipxe",
+        )
+
     def prepare(self, cancel: Cancel) -> None:
         """Make the directory, and remove temporary files of writers that were killed."""
         cancel.check()

@@ -255,6 +255,14 @@ class S3Store:
         with reported(self.url_of(key), "deleted"):
             self._client.delete_object(**self._where(key))
 
+    def presigned_url(self, key: str, *, seconds: int) -> str:
+        """Return a URL that is signed (signature version 4) for so many seconds."""
+        with reported(self.url_of(key), "signed"):
+            url: str = self._signer.generate_presigned_url(
+                "get_object", Params=self._where(key), ExpiresIn=seconds
+            )
+        return url
+
     def prepare(self, cancel: Cancel) -> None:
         """Make sure, by trial, that the server honours the conditions of conditional writes."""
         cancel.check()
@@ -284,6 +292,11 @@ class S3Store:
     @functools.cached_property
     def _client(self) -> Any:
         return connect(self._options)
+
+    @functools.cached_property
+    def _signer(self) -> Any:
+        # Version 2, which boto3 takes for URLs by default, is refused by newer regions.
+        return connect(self._options, signature="s3v4")
 
     def _where(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}

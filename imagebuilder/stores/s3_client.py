@@ -63,8 +63,12 @@ class Options:
     profile: str = ""
 
 
-def connect(options: Options) -> Any:
+def connect(options: Options, *, signature: str | None = None) -> Any:
     """Return a boto3 client.  Nothing is reached yet.
+
+    Args:
+        options: where the server is.
+        signature: the version of signatures; by default boto3's own choice.
 
     Raises:
         CatalogError: boto3's own settings are wrong (a profile that does not exist).
@@ -73,12 +77,12 @@ def connect(options: Options) -> Any:
         session = boto3.session.Session(
             profile_name=options.profile or None, region_name=options.region or None
         )
-        client = _client(session, options, None)
+        client = _client(session, options, None, signature)
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         chosen = (session._session.get_scoped_config().get("s3") or {}).get("addressing_style")
         if not chosen and not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
             # As a rule only Amazon has a DNS name for each bucket.
-            client = _client(session, options, "path")
+            client = _client(session, options, "path", signature)
     except (BotoCoreError, ValueError) as error:
         raise CatalogError(
             f"boto3 cannot be set up: {redact(str(error))}",
@@ -87,8 +91,11 @@ def connect(options: Options) -> Any:
     return client
 
 
-def _client(session: Any, options: Options, addressing: Literal["path"] | None) -> Any:
+def _client(
+    session: Any, options: Options, addressing: Literal["path"] | None, signature: str | None
+) -> Any:
     config = Config(
+        signature_version=signature,
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
