@@ -264,7 +264,11 @@ class Catalog(CatalogSteering):
             HostError: there is no room for a blob in the folder for temporary files.
         """
         reporter = reporter_of("catalog", observer, cancel)
-        return syncing.sync(self.store, to.store, names=names, dry_run=dry_run, reporter=reporter)
+        to._check_exports()
+        done = syncing.sync(self.store, to.store, names=names, dry_run=dry_run, reporter=reporter)
+        if not dry_run:
+            to._export(names or None, reporter)
+        return done
 
     def report_running(self, name: str, version_or_image: str, *, host: str) -> Running:
         """Note that a host runs a release, so that garbage collection keeps it for a while.

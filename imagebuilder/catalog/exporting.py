@@ -140,8 +140,8 @@ class CatalogExporting(CatalogReader):
 
             exporting.place_of(self.store, self.exports)
 
-    def _export(self, names: Sequence[str], reporter: Reporter) -> None:
-        """Let the exports follow after something of these recipes was changed."""
+    def _export(self, names: Sequence[str] | None, reporter: Reporter) -> None:
+        """Let the exports follow after something of these recipes (None: of any) was changed."""
         if self.exports.formats:
             from imagebuilder.catalog import exports as exporting
 

@@ -111,6 +111,10 @@ class OverlayStore:
         self._written.pop(key, None)
         self._stats[key] = None
 
+    def presigned_url(self, key: str, *, seconds: int) -> str:
+        """Return that of the store below."""
+        return self._below.presigned_url(key, seconds=seconds)
+
     def prepare(self, cancel: Cancel) -> None:
         """Do nothing: nothing is written."""
         cancel.check()

@@ -129,6 +129,7 @@ def test_what_is_exported(catalog: Catalog, root: Path, three: list[Release]) ->
     assert profile["boot"]["args"][0] == "initrd=initrd.img"
     assert f"root=live:{url('rootfs')}" in profile["boot"]["args"]
     assert f"imagebuilder.rootfs.sha256={url('rootfs')[-64:]}" in profile["boot"]["args"]
+    assert f"imagebuilder.rootfs.sha256={digests['rootfs']}" in profile["boot"]["args"]
     assert profile["boot"]["args"][-2:] == ["console=ttyS0", "quiet"]
     index = read(root / "streams/v1/index.json")["index"]
     content = index["imagebuilder.base:stable:v3:download"]

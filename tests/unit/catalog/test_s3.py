@@ -1,5 +1,6 @@
 """The catalog on a real S3 server, and on one that fails."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -8,6 +9,7 @@ import resource
 import signal
 import sys
 import traceback
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import Any
 import boto3
 import botocore.loaders
 import botocore.session
+import jsonschema
 import pytest
 import seaweed
 from botocore.config import Config
@@ -25,8 +28,10 @@ from fault_proxy import Fault, FaultProxy
 
 from imagebuilder.catalog import Catalog, Retention
 from imagebuilder.catalog.envelope import FileSigner, make_key
+from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
 from imagebuilder.image import Image, sha256_of
+from imagebuilder.policies import Exports
 from imagebuilder.progress import Cancel, Event
 from imagebuilder.stores import Conflict, s3, s3_client, s3_upload
 from imagebuilder.stores.base import download
@@ -34,6 +39,7 @@ from imagebuilder.stores.s3 import S3Store
 
 from .conftest import MakeImage, image_at, passing
 from .consistency import broken_promises
+from .export_schemas import IMS
 
 pytestmark = [
     pytest.mark.slow,
@@ -206,6 +212,99 @@ def test_a_machine_can_boot_from_the_bucket_by_plain_http(
     path = f"blobs/sha256/{kernel.sha256[:2]}/{kernel.sha256}"
     assert "${base}" + path in script
     assert fetch(path) == image.kernel.read_bytes()
+
+
+def test_a_bucket_that_is_not_public_boots_for_a_while(
+    catalog: Catalog,
+    image: Image,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imagebuilder.cli.main._stop_on_signals", lambda *_, **__: None)
+    release = catalog.publish(image, channel="testing", evidence=passing(image))
+    assert main(["catalog", "presign", "base", "--catalog", catalog.url, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["presigned"]
+
+    def status(url: str) -> int:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert hashlib.sha256(answer.read()).hexdigest() in url
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    lines = found["script"].splitlines()
+    base = next(line for line in lines if " set base " in line).split()[-1]
+    loads = [line for line in lines if line.startswith(("kernel ", "initrd "))]
+    words = " ".join(loads).replace("${base}", base).split()
+    for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
+        url = found["urls"][name]
+        assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
+        assert "X-Amz-Expires=3600&" in url
+        assert url.removeprefix("root=live:") in [each.removeprefix("root=live:") for each in words]
+        assert status(url) == 200
+        assert status(url.partition("?")[0]) == 403
+        assert status(url + "0") == 403
+    rootfs = release.artefact("rootfs")
+    assert rootfs
+    assert f"imagebuilder.rootfs.sha256={rootfs.sha256}" in words
+    assert "clear base" in lines
+    with pytest.raises(InputError, match="no time that a URL can be signed for"):
+        catalog.presign("base", "testing", seconds=7 * 24 * 3600 + 1)
+    catalog.store.delete(f"blobs/sha256/{rootfs.sha256[:2]}/{rootfs.sha256}")
+    with pytest.raises(CatalogError, match="is missing"):
+        catalog.presign("base", "testing", seconds=60)
+
+
+def test_urls_that_no_kernel_takes_are_refused(
+    catalog: Catalog, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    signed = S3Store.presigned_url
+
+    def with_token(store: S3Store, key: str, *, seconds: int) -> str:
+        return signed(store, key, seconds=seconds) + "&X-Amz-Security-Token=" + "x" * 1600
+
+    monkeypatch.setattr(S3Store, "presigned_url", with_token)
+    with pytest.raises(CatalogError, match="kernels take 2047"):
+        catalog.presign("base", "testing", seconds=60)
+
+
+def test_exports_on_s3(
+    url: str, client: Any, server: seaweed.Server, make_image: MakeImage, tmp_path: Path
+) -> None:
+    """The IMS manifests name objects as IMS finds them; the others are as in a folder."""
+    formats = ("fcos", "simplestreams", "ims", "matchbox", "oci", "page")
+    catalog = Catalog.open(url, exports=Exports(formats=formats))
+    images = [make_image(seed=n) for n in range(2)]
+    for each in images:
+        catalog.publish(each, channel="testing", evidence=passing(each))
+    assert catalog.export() == 0
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    manifest_url = f"{url}/exports/ims/base/testing/manifest.json"
+    body = client.get_object(Bucket=bucket, Key=manifest_url.removeprefix(f"s3://{bucket}/"))
+    manifest = json.loads(body["Body"].read())
+    jsonschema.validate(manifest, IMS)
+    kinds = [
+        each["type"].removeprefix("application/vnd.cray.image.") for each in manifest["artifacts"]
+    ]
+    assert sorted(kinds) == ["initrd", "kernel", "parameters.boot", "rootfs.squashfs"]
+    for each in manifest["artifacts"]:
+        place = each["link"]["path"].removeprefix(f"s3://{bucket}/")
+        there = client.get_object(Bucket=bucket, Key=place)
+        assert there["ETag"].strip('"') == each["link"]["etag"]
+        assert hashlib.md5(there["Body"].read()).hexdigest() == each["md5"]
+    catalog.rollback("base", "testing")
+    folder = mirror(server, client, url, tmp_path / "mirror")
+    stream = json.loads((folder / "exports/fcos/base/streams/testing.json").read_bytes())
+    pxe = stream["architectures"]["x86_64"]["artifacts"]["metal"]["formats"]["pxe"]
+    kernel = pxe["kernel"]["location"]
+    assert kernel.startswith(f"{server.endpoint}/{bucket}/{prefix}/blobs/")
+    rootfs = pxe["rootfs"]["location"].removeprefix(f"{server.endpoint}/{bucket}/{prefix}/")
+    assert (folder / rootfs).read_bytes() == images[0].rootfs.read_bytes()
+    head = client.head_object(Bucket=bucket, Key=f"{prefix}/index.html")
+    assert head["ContentType"] == "text/html; charset=utf-8"
 
 
 def test_publishing_again_sends_no_blob(proxy: FaultProxy, url: str, image: Image) -> None:
