@@ -7,6 +7,7 @@ the cache must have the digest that the signed index has for it.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -164,7 +165,7 @@ def _taken(deb: Deb, store: Path, into: Path) -> bool:
 
 
 def _copied(path: Path, into: Path) -> None:
-    temporary = into.with_name(f".{into.name}.{os.getpid()}")
+    temporary = into.with_name(f".{into.name}.{secrets.token_hex(4)}")
     try:
         shutil.copyfile(path, temporary)
         temporary.replace(into)

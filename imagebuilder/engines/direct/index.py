@@ -11,6 +11,7 @@ import hashlib
 import mmap
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -297,7 +298,10 @@ def environment(folder: Path) -> Mapping[str, str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file under another name and rename it."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.rename(path)
+    """Write a file under a name that nobody else has, and rename it."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text)
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)

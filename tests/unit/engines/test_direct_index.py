@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -322,6 +323,17 @@ def test_the_environment_of_apt_has_nothing_of_the_caller_s(
     assert "APT_CONFIG=" in text
     assert "LC_ALL=C.UTF-8" in text
     assert os.environ["PATH"] in text
+
+
+def test_many_may_write_the_same_answer_at_once(tmp_path: Path) -> None:
+    def write(number: int) -> None:
+        for _ in range(50):
+            index.write(tmp_path / "answer", f"{number}" * 100)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len((tmp_path / "answer").read_text()) == 100
+    assert [each.name for each in tmp_path.iterdir()] == ["answer"]
 
 
 @pytest.mark.parametrize(("hours", "looks"), [(1, 0), (3, 1)])
