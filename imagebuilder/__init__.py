@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from imagebuilder.progress import Cancel, Event
     from imagebuilder.project import Project
     from imagebuilder.recipe import Recipe
+    from imagebuilder.reproducible import check_reproducible
     from imagebuilder.scaffold import Scaffold, init_project
     from imagebuilder.smoke import SmokeReport, report_error
 
@@ -72,6 +73,7 @@ __all__ = [
     "SmokeReport",
     "StepError",
     "build_image",
+    "check_reproducible",
     "find_changes",
     "import_kickstarts",
     "init_project",
@@ -112,6 +114,7 @@ _HOME = {
     "SmokeReport": "imagebuilder.smoke",
     "StepError": "imagebuilder.errors",
     "build_image": "imagebuilder.pipeline",
+    "check_reproducible": "imagebuilder.reproducible",
     "find_changes": "imagebuilder.changes",
     "import_kickstarts": "imagebuilder.importing",
     "init_project": "imagebuilder.scaffold",

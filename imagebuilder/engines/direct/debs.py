@@ -115,6 +115,12 @@ def take(
     _fetch(into, fetching, log, reporter)
     for each in missing:
         path = into / each.file
+        if not path.exists():
+            raise StepError(
+                f"the package index has changed meanwhile: {each.file} was not fetched",
+                log=log,
+                fix="run the same command again",
+            )
         if not _is(path, each):
             raise StepError(f"the file of a package was damaged on its way: {each.file}", log=log)
         try:

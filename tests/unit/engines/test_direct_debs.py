@@ -127,8 +127,12 @@ def test_a_file_of_the_right_size_with_other_bytes_is_never_taken(shop: Shop) ->
 def test_another_file_than_the_one_that_was_planned_is_refused(shop: Shop) -> None:
     old = shop.wanted[2]
     shop.wanted = (*shop.wanted[:2], old.model_copy(update={"sha256": "0" * 64}))
-    with pytest.raises(StepError, match=r"site-app_1%3a2\.0_all\.deb"):
+    with pytest.raises(StepError, match=r"damaged on its way: site-app_1%3a2\.0_all\.deb"):
         shop.take("first")
+    shop.wanted = (*shop.wanted[:2], old.model_copy(update={"file": "site-app_1_all.deb"}))
+    shop.kept(old).unlink(missing_ok=True)
+    with pytest.raises(StepError, match="index has changed meanwhile"):
+        shop.take("second")
     assert not shop.kept(shop.wanted[2]).exists()
 
 
