@@ -137,6 +137,8 @@ def prune(
         StepError: something cannot be removed.
         Interrupted: ``cancel`` was set.
     """
+    if not dry_run:
+        _clear_halves(cache_dir)
     found = entries(cache_dir)
     left = sum(each.size for each in found)
     oldest = time.time() - unused_for if unused_for is not None else None
@@ -162,6 +164,20 @@ def prune(
         left -= each.size
         removed.append(each)
     return Pruned(removed=tuple(removed), in_use=tuple(in_use), kept=left)
+
+
+def _clear_halves(cache_dir: Path) -> None:
+    """Remove layers that builds which were killed left half made, and that nobody makes now."""
+    for path in cache_dir.glob("layers/uid-*/.*"):
+        lock = FileLock(lock_of(path.with_name(path.stem.removeprefix("."))))
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError):  # it is being made; or it is another user's
+            continue
+        try:
+            remove_tree(path)
+        finally:
+            lock.release()
 
 
 def _used(entry: Entry) -> float:

@@ -158,3 +158,33 @@ def test_the_limit_of_the_project_holds(
     assert kinds(entries(place)) == ["packages"]
     file.write_text("cache_limit = 7\n")
     assert main(["cache", "prune", "-C", str(tmp_path / "p")]) == 2
+
+
+def test_half_of_a_layer_goes_if_nobody_is_making_it(place: Path) -> None:
+    folder = place / f"layers/uid-{os.geteuid()}"
+    mine, theirs = folder / f".{'c' * 32}.new", folder / f".{'d' * 32}.old"
+    (theirs / "tree").mkdir(parents=True)
+    prune(place, limit=10**12, dry_run=True)
+    assert mine.exists()
+    with FileLock(lock_of(folder / ("d" * 32))):
+        prune(place, limit=10**12)
+    assert not mine.exists()
+    assert theirs.exists()
+    prune(place, limit=10**12)
+    assert not theirs.exists()
+
+
+def test_files_of_packages_are_entries_and_one_row(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "debs").mkdir()
+    for name, days in (("1", 20), ("2", 0)):
+        (place / f"debs/{name}.deb").write_bytes(os.urandom(10_000))
+        used(place / f"debs/{name}.deb", days)
+    assert kinds(entries(place))[0] == kinds(entries(place))[-1] == "deb"
+    monkeypatch.setenv("IMAGEBUILDER_CACHE", str(place))
+    assert main(["cache", "ls"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("deb")]
+    assert "2 files of packages" in row
+    assert [each.path.name for each in prune(place, unused_for=15 * DAY).removed] == ["1.deb"]
+    assert [each.name for each in (place / "debs").iterdir()] == ["2.deb"]
