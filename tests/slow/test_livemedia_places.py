@@ -77,7 +77,7 @@ def site(host_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["podman", "mock", "ssh"])
 def test_an_image_is_made_there(site: Site, place: str) -> None:
     folder = site.write(place, PLACES[place])
     image = site.build(folder)
@@ -123,7 +123,7 @@ def test_a_place_that_is_not_there_is_told(
     assert "see that this works: " in caught.value.fix
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["podman", "docker", "ssh"])
 def test_a_kill_reaches_what_runs_there(site: Site, place: str) -> None:
     folder = site.write(f"{place}-killed", PLACES[place], ANACONDA_MOOD="hang")
     process = subprocess.Popen(
