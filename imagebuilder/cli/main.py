@@ -14,6 +14,7 @@ from imagebuilder.cli import (
     catalog_verbs,
     changed_verb,
     channel_verbs,
+    diff_verb,
     lint_verb,
     lock_verbs,
     look,
@@ -206,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     lint_verb.add(sub, common)
     changed_verb.add(sub, common)
+    diff_verb.add(sub, common)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)
