@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,9 @@ from imagebuilder.stores.base import Conflict
 ATTEMPTS = 5  # of each request: boto3 waits between them, longer each time
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _CONNECTIONS = 16
+
+# Settings of boto3, in the environment also with AWS_ before them.
+_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
@@ -81,7 +85,9 @@ def connect(options: Options, *, signature: str | None = None) -> Any:
         host = urlsplit(client.meta.endpoint_url).hostname or ""
         chosen = (session._session.get_scoped_config().get("s3") or {}).get("addressing_style")
         if not chosen and not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-            # As a rule only Amazon has a DNS name for each bucket.
+            # As a rule only Amazon has a DNS name for each bucket.  And many of the others refuse
+            # the checksums that boto3 sends with everything since 1.36; blobs are checked by
+            # their digests in any case.
             client = _client(session, options, "path", signature)
     except (BotoCoreError, ValueError) as error:
         raise CatalogError(
@@ -94,6 +100,11 @@ def connect(options: Options, *, signature: str | None = None) -> Any:
 def _client(
     session: Any, options: Options, addressing: Literal["path"] | None, signature: str | None
 ) -> Any:
+    checksums: dict[str, Any] = {}
+    for name in _CHECKSUMS if addressing else ():
+        known = f"AWS_{name.upper()}" in os.environ or name in session._session.get_scoped_config()
+        if not known:
+            checksums[name] = "when_required"
     config = Config(
         signature_version=signature,
         connect_timeout=CONNECT_SECONDS,
@@ -101,6 +112,7 @@ def _client(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": addressing} if addressing else None,
+        **checksums,
         user_agent_extra="imagebuilder",
     )
     return session.client("s3", endpoint_url=options.endpoint or None, config=config)
