@@ -23,7 +23,6 @@ from pydantic import (
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import ImageId, Sha256
 from imagebuilder.names import RecipeName
-from imagebuilder.recipe import KernelArgument
 
 CHANNEL_PATTERN = r"^[a-z][a-z0-9._-]{0,62}$"
 VERSION_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}$"
@@ -37,6 +36,14 @@ def _printable(value: str) -> str:
     return value
 
 
+def _word(value: str) -> str:
+    # It becomes a part of a line of a boot script, so that nothing may end that line.
+    if not value or not value.isprintable() or any(sign.isspace() for sign in value):
+        raise ValueError("a kernel argument is one word")
+    return value
+
+
+KernelArgument = Annotated[str, AfterValidator(_word)]
 Line = Annotated[str, StringConstraints(max_length=LINE_LIMIT), AfterValidator(_printable)]
 Time = Annotated[
     str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
