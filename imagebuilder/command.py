@@ -98,7 +98,6 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
-    hold: bool = False,
     on_line: OnLine | None = None,
     on_error_line: OnLine | None = None,
     until: Callable[[], bool] | None = None,
@@ -120,7 +119,6 @@ def run(
         env: the whole environment; by default this process's own.  Without a PATH in it,
             this process's.
         stdin: what it reads; by default nothing.
-        hold: keep its standard input open after that for as long as we are there.
         on_line: called with each line of standard output, without its newline.
         on_error_line: the same for standard error.
         until: asked several times a second; once it says True the program is ended, as a success.
@@ -164,7 +162,7 @@ def run(
         try:
             out = _Stream(on_line, sink, keep, raw=raw)
             err = _Stream(on_error_line, sink, keep, raw=False)
-            stopped = _pump(process, stdin, out, err, began + timeout, cancel, until, hold=hold)
+            stopped = _pump(process, stdin, out, err, began + timeout, cancel, until)
             if stopped:
                 sandbox.end(process, grace=grace)
             returncode = process.wait(timeout=max(1.0, began + timeout - time.monotonic()))
@@ -289,8 +287,6 @@ def _pump(
     deadline: float,
     cancel: Cancel | None,
     until: Callable[[], bool] | None,
-    *,
-    hold: bool,
 ) -> bool:
     """Move bytes until the program closes its ends; return whether ``until`` said to stop."""
     assert process.stdout
@@ -310,8 +306,7 @@ def _pump(
                     if not pending:
                         selector.unregister(key.fileobj)
                         assert process.stdin
-                        if not hold:
-                            process.stdin.close()
+                        process.stdin.close()
                     continue
                 data = os.read(key.fd, 1 << 16)
                 if data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -122,9 +122,7 @@ class Family:
         Raises:
             InputError: there is no such file, or it is wrong.
         """
-        found = self._file(name, None, ()).variants
-        self._homes.update(dict.fromkeys(found, name))
-        return tuple(found)
+        return tuple(self._file(name, None, ()).variants)
 
     def has_file(self, name: str) -> bool:
         """Return whether the project has a recipe file of that name."""
@@ -175,7 +173,8 @@ class Family:
 
     def _variant(self, name: str, where: Location | None, below: tuple[str, ...]) -> Member:
         """Return the recipe of that name that a matrix gives."""
-        for file in self._likely(name):
+        home = self._homes.get(name)
+        for file in ([home] if home else []) + [each for each in self.files() if each != home]:
             if file in below or not self.has_file(file):
                 continue
             try:
@@ -186,13 +185,6 @@ class Family:
                 self._homes[name] = file
                 return _with_variant(merged.member, merged.variants[name])
         raise self._unknown(name, where)
-
-    def _likely(self, name: str) -> Iterator[str]:
-        """Give the files that may have a variant: the one that had it, then all others."""
-        home = self._homes.get(name)
-        if home:
-            yield home
-        yield from (each for each in self.files() if each != home)
 
     def _merge(
         self, source: Declaration, name: str, below: tuple[str, ...]

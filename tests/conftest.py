@@ -10,12 +10,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import Cli, copy_project
 
 import imagebuilder
 from imagebuilder import tools
 
 NEEDED = tuple(tools.PACKAGES)
+
+# How long an example takes says how busy the machine is, and nothing of the property.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("busy")
 
 
 def pytest_sessionstart() -> None:

@@ -36,18 +36,17 @@ def _printable(value: str) -> str:
     return value
 
 
-def _word(value: str) -> str:
-    # It becomes a part of a line of a boot script, so that nothing may end that line.
+def _one_word(value: str) -> str:
     if not value or not value.isprintable() or any(sign.isspace() for sign in value):
         raise ValueError("a kernel argument is one word")
     return value
 
 
-KernelArgument = Annotated[str, AfterValidator(_word)]
 Line = Annotated[str, StringConstraints(max_length=LINE_LIMIT), AfterValidator(_printable)]
 Time = Annotated[
     str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
 ]
+KernelArgument = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_one_word)]
 ChannelName = Annotated[str, StringConstraints(pattern=CHANNEL_PATTERN)]
 Version = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]

@@ -14,6 +14,7 @@ from imagebuilder.names import check_name
 from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore
+from imagebuilder.stores.base import at_once
 
 
 def promote(
@@ -172,9 +173,9 @@ def _resolve(store: ObjectStore, name: str, version_or_channel: str) -> tuple[Re
 
 
 def _check_whole(store: ObjectStore, release: Release) -> None:
-    for each in release.artefacts:
-        key = layout.blob_key(each.sha256)
-        found = store.stat(key)
+    keys = [layout.blob_key(each.sha256) for each in release.artefacts]
+    stats = at_once(store, store.stat, keys)
+    for each, key, found in zip(release.artefacts, keys, stats, strict=True):
         if found is None or found.size != each.size:
             raise CatalogError(
                 f"release {release.version} is not whole: {each.name} is "

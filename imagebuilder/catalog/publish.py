@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from imagebuilder.catalog import channels, gate, layout, leases, read, statements
 from imagebuilder.catalog.leases import Held
@@ -42,7 +43,7 @@ from imagebuilder.image import Image
 from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Cancel, Reporter
 from imagebuilder.stores import Object, ObjectStore
-from imagebuilder.stores.base import PROBE
+from imagebuilder.stores.base import PROBE, at_once
 
 _VERSION_ATTEMPTS = 100
 # Files that say something about an image, and with which it is the same one all the same.
@@ -74,9 +75,9 @@ def publish(
     parts += statements.contents(image, parts, evidence, git_commit=git_commit, builder=builder)
     cancel = reporter.cancel
     cancel.check()
-    if store.get(layout.MARKER, limit=read.MANIFEST_LIMIT) is None:
+    if not read.has_marker(store):
         make_catalog(store, cancel)
-    read.check_marker(store)
+        read.check_marker(store)
 
     if not force:
         done = _nothing_to_do(store, image, parts, evidence, channel, reporter)
@@ -131,7 +132,7 @@ def _nothing_to_do(
         script is None
         or script.data != layout.channel_script(release, was)
         or store.stat(layout.script_key(release.name, release.version)) is None
-        or not all(_is_stored(store, each) for each in _of_release(parts, release))
+        or not all(at_once(store, partial(_is_stored, store), _of_release(parts, release)))
     ):
         return None
     reporter.reused("publish", f"channel {channel} has release {release.version} of this image")
@@ -195,7 +196,10 @@ def _send(
     store: ObjectStore, parts: Sequence[Content], force: bool, lease: Held, reporter: Reporter
 ) -> None:
     """Store the blobs that are not there yet; all of them with ``force``."""
-    lacking = {each.artefact.sha256: each for each in parts if force or not _is_stored(store, each)}
+    there = (False,) * len(parts) if force else at_once(store, partial(_is_stored, store), parts)
+    lacking = {
+        each.artefact.sha256: each for each, stored in zip(parts, there, strict=True) if not stored
+    }
     if not lacking:
         return
     total = sum(each.artefact.size for each in lacking.values())

@@ -20,6 +20,7 @@ from imagebuilder.catalog.model import (
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.names import check_name
 from imagebuilder.stores import ObjectStore
+from imagebuilder.stores.base import at_once
 
 MANIFEST_LIMIT = 4 << 20  # bytes
 
@@ -30,14 +31,25 @@ def check_marker(store: ObjectStore) -> None:
     Raises:
         CatalogError: it is not.
     """
-    found = store.get(layout.MARKER, limit=MANIFEST_LIMIT)
-    if found is None:
+    if not has_marker(store):
         raise CatalogError(
             "there is no catalog here",
             where=Location(file=store.url),
             fix="check the URL; the first publish makes a catalog",
         )
+
+
+def has_marker(store: ObjectStore) -> bool:
+    """Whether the place is a catalog.
+
+    Raises:
+        CatalogError: it is one of a format that this version does not read.
+    """
+    found = store.get(layout.MARKER, limit=MANIFEST_LIMIT)
+    if found is None:
+        return False
     parse(CatalogMarker, found.data, store.url_of(layout.MARKER))
+    return True
 
 
 def release(store: ObjectStore, name: str, version: str, manifest: str = "") -> Release:
@@ -95,11 +107,14 @@ def as_channel(store: ObjectStore, name: str, channel: str, data: bytes) -> Chan
     return read
 
 
-def channels(store: ObjectStore, name: str) -> tuple[Channel, ...]:
-    """Read the pointers of all channels of a recipe, by name."""
-    prefix = f"channels/{name}/"
-    names = [each.key.removeprefix(prefix).removesuffix(".json") for each in store.list(prefix)]
-    read = [channel(store, name, each) for each in names]
+def channels(store: ObjectStore, name: str | None = None) -> tuple[Channel, ...]:
+    """Read the pointers of all channels, or of those of one recipe, by name."""
+    prefix = f"channels/{name}/" if name else "channels/"
+    found = [
+        each.key.removeprefix("channels/").removesuffix(".json").partition("/")
+        for each in store.list(prefix)
+    ]
+    read = at_once(store, lambda each: channel(store, each[0], each[2]), found)
     return tuple(each for each in read if each)
 
 

@@ -74,9 +74,13 @@ class CatalogReader:
             return trusting.resolve(self.store, name, version_or_channel, trust)
         return read.resolve(self.store, name, version_or_channel)
 
-    def channels(self, name: str) -> tuple[Channel, ...]:
-        """Return the channels of a recipe, by name."""
-        check_name(name)
+    def channels(self, name: str | None = None) -> tuple[Channel, ...]:
+        """Return all channels, or those of one recipe, by name.
+
+        Takes a request for a thousand channels, and one for each of them.
+        """
+        if name is not None:
+            check_name(name)
         read.check_marker(self.store)
         return read.channels(self.store, name)
 

@@ -26,7 +26,6 @@ from imagebuilder.catalog.model import UNIT, Release, ReleaseArtefact, Role
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import PACKAGES, Image, ImageFacts, PackageList
 from imagebuilder.progress import Cancel
-from imagebuilder.smoke.report import SmokeReport
 from imagebuilder.stores import ObjectStore
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -298,6 +297,8 @@ def _packages(image: Image, facts: ImageFacts) -> list[dict[str, Any]]:
 
 
 def _test_result(evidence: TestEvidence) -> dict[str, Any]:
+    from imagebuilder.smoke.report import SmokeReport  # takes a while to import
+
     digest = hashlib.sha256(evidence.report).hexdigest()
     configuration: list[dict[str, Any]] = [{"name": REPORT_NAME, "digest": {"sha256": digest}}]
     passed: list[str] = []

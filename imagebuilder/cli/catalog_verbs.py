@@ -121,13 +121,14 @@ def ls(context: Context) -> int:
     catalog = opened(context)
     found = catalog.releases(context.args.name or None)
     named: dict[tuple[str, str], list[str]] = {}
-    for name in dict.fromkeys(each.name for each in found):
-        for channel in catalog.channels(name):
-            named.setdefault((name, channel.release), []).append(channel.channel)
+    for channel in catalog.channels(context.args.name or None):
+        named.setdefault((channel.name, channel.release), []).append(channel.channel)
     rows: list[list[str]] = []
     for each in found:
         channels = named.get((each.name, each.version), [])
-        context.out.data("release", each.model_dump(mode="json") | {"channels": channels})
+        if context.out.as_json:
+            context.out.data("release", each.model_dump(mode="json") | {"channels": channels})
+            continue
         rows.append([each.name, each.version, human_size(each.size), " ".join(channels)])
     context.out.table(rows)
     return 0
@@ -218,13 +219,12 @@ def gc(context: Context) -> int:
             "releases": len(freed.releases),
             "blobs": freed.blobs,
             "bytes": freed.bytes,
-            "unfinished": freed.unfinished,
             "failures": len(freed.failures),
         },
     )
-    said = f"{would} {len(freed.releases)} releases and {freed.blobs} blobs: "
-    left = f", and {human_size(freed.unfinished)} of unfinished uploads" if freed.unfinished else ""
-    context.out.say(f"{said}{human_size(freed.bytes)}{left}")
+    context.out.say(
+        f"{would} {len(freed.releases)} releases and {freed.blobs} blobs: {human_size(freed.bytes)}"
+    )
     return CatalogError.exit_status if freed.failures else 0
 
 

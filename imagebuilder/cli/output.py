@@ -44,16 +44,6 @@ class Output:
         if not self.as_json and not self.quiet:
             self._print(text, sys.stdout)
 
-    def ask(self, question: str) -> bool:
-        """Ask whoever is at the terminal; where nobody is, the answer is no."""
-        if self.as_json or self.quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return False
-        try:
-            answer = input(f"{harmless(question)} [y/N] ")
-        except EOFError:
-            return False
-        return answer.strip().lower() in ("y", "yes")
-
     def text(self, text: str) -> None:
         """Print a result that is a file for machines and people alike."""
         self._print(text, sys.stdout)
@@ -90,9 +80,11 @@ class Output:
         if not rows:
             return
         widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+        lines: list[str] = []
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            self.say("  ".join(cells).rstrip())
+            lines.append("  ".join(cells).rstrip())
+        self.say("\n".join(lines))  # at once: there may be thousands
 
     def _print(self, text: str, stream: TextIO) -> None:
         text = harmless(text)
@@ -158,13 +150,11 @@ def harmless(text: str) -> str:
 
     What is shown comes from fragments, packages and guests, and could repaint the screen.
     """
-    return (
-        "".join(
-            sign
-            if sign in "\n\t" or unicodedata.category(sign) not in _CONTROLS
-            else ascii(sign)[1:-1]
-            for sign in text
-        )
-        if not text.isprintable()
-        else text
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_harmless, line)) for line in text.split("\n")
     )
+
+
+def _harmless(sign: str) -> str:
+    plain = sign == "\t" or unicodedata.category(sign) not in _CONTROLS
+    return sign if plain else ascii(sign)[1:-1]

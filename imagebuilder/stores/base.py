@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
@@ -21,6 +22,8 @@ OnBytes = Callable[[int], None]
 Sink = Callable[[bytes], object]
 """Takes the next bytes."""
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 _KEY_LIMIT = 900  # S3 allows 1024 bytes; the catalog's own prefix comes on top
 
@@ -67,6 +70,11 @@ class ObjectStore(Protocol):
     @property
     def public_url(self) -> str:
         """The place as an HTTP URL that ends in a slash, if it is one; otherwise ""."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many requests are best made at a time, see :func:`at_once`."""
         ...
 
     def url_of(self, key: str) -> str:
@@ -153,21 +161,6 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:
-        """Remove what uploads left that were begun before a time and never ended.
-
-        Who goes on with such an upload begins it anew.
-
-        Args:
-            before: the time by the store's clock, seconds since the epoch.
-            dry_run: remove nothing.
-            cancel: looked at before each.
-
-        Returns:
-            the bytes that it took.
-        """
-        ...
-
     def prepare(self, cancel: Cancel) -> None:
         """Make ready for writing, and clear away what killed writers left.
 
@@ -175,6 +168,18 @@ class ObjectStore(Protocol):
             CatalogError: the place cannot keep what the catalog promises (conditional writes).
         """
         ...
+
+
+def at_once(store: ObjectStore, work: Callable[[_T], _R], items: Iterable[_T]) -> tuple[_R, ...]:
+    """Do the same small work for several items; return what came of each, in their order.
+
+    Over a network most of the time of a request is waiting, so that several wait together.
+    """
+    wanted = list(items)
+    if min(store.at_once, len(wanted)) < 2:
+        return tuple(work(each) for each in wanted)
+    with ThreadPoolExecutor(min(store.at_once, len(wanted))) as pool:
+        return tuple(pool.map(work, wanted))
 
 
 def is_key(text: str) -> bool:

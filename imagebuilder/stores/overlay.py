@@ -40,6 +40,11 @@ class OverlayStore:
         """The place of the store below for plain HTTP."""
         return self._below.public_url
 
+    @property
+    def at_once(self) -> int:
+        """As many as the store below wants."""
+        return self._below.at_once
+
     def url_of(self, key: str) -> str:
         """Return where an object is, or would be."""
         return self._below.url_of(key)
@@ -114,10 +119,6 @@ class OverlayStore:
     def presigned_url(self, key: str, *, seconds: int) -> str:
         """Return that of the store below."""
         return self._below.presigned_url(key, seconds=seconds)
-
-    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:  # noqa: ARG002
-        """Return what unfinished uploads took in the store below; they stay."""
-        return self._below.clear(before, dry_run=True, cancel=cancel)
 
     def prepare(self, cancel: Cancel) -> None:
         """Do nothing: nothing is written."""

@@ -37,10 +37,11 @@ from imagebuilder.stores.s3_client import (
     is_absent,
     reported,
 )
-from imagebuilder.stores.s3_upload import clear_unfinished, upload
+from imagebuilder.stores.s3_upload import upload
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CHUNK = 1 << 20
+_AT_ONCE = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 _BODY_ATTEMPTS = 6  # without a byte between them; boto3 does not retry a body that was cut
 
@@ -102,6 +103,11 @@ class S3Store:
         else:
             host, path = f"{self._bucket}.{endpoint.netloc}", self._prefix
         return f"{endpoint.scheme}://{host}/{path}"
+
+    @property
+    def at_once(self) -> int:
+        """Several: each takes its time on the way, and the client has connections for them."""
+        return _AT_ONCE
 
     def url_of(self, key: str) -> str:
         """Return the object's URL."""
@@ -262,13 +268,6 @@ class S3Store:
                 "get_object", Params=self._where(key), ExpiresIn=seconds
             )
         return url
-
-    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:
-        """Abort uploads in parts: what was sent of them takes room, and no list shows it."""
-        with reported(self.url_of("blobs"), "cleared of unfinished uploads"):
-            return clear_unfinished(
-                self._client, self._bucket, f"{self._prefix}blobs/", before, dry_run, cancel
-            )
 
     def prepare(self, cancel: Cancel) -> None:
         """Make sure, by trial, that the server honours the conditions of conditional writes."""

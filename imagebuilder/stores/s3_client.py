@@ -27,9 +27,6 @@ ATTEMPTS = 5  # of each request: boto3 waits between them, longer each time
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _CONNECTIONS = 16
 
-# Settings of boto3, in the environment also with AWS_ before them.
-_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
-
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _DENIED = (
@@ -81,14 +78,15 @@ def connect(options: Options, *, signature: str | None = None) -> Any:
         session = boto3.session.Session(
             profile_name=options.profile or None, region_name=options.region or None
         )
-        client = _client(session, options, None, signature)
-        host = urlsplit(client.meta.endpoint_url).hostname or ""
-        chosen = (session._session.get_scoped_config().get("s3") or {}).get("addressing_style")
-        if not chosen and not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
-            # As a rule only Amazon has a DNS name for each bucket.  And many of the others refuse
-            # the checksums that boto3 sends with everything since 1.36; blobs are checked by
-            # their digests in any case.
-            client = _client(session, options, "path", signature)
+        settings = session._session.get_scoped_config().get("s3") or {}
+        chosen = settings.get("addressing_style")
+        # As a rule only Amazon has a DNS name for each bucket.  A client takes long to make, so
+        # it is made once where an endpoint is plainly set.
+        likely = options.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+        style = _style(likely) if likely and not chosen else None
+        client = _client(session, options, style, signature)
+        if not chosen and (right := _style(client.meta.endpoint_url)) != style:
+            client = _client(session, options, right, signature)
     except (BotoCoreError, ValueError) as error:
         raise CatalogError(
             f"boto3 cannot be set up: {redact(str(error))}",
@@ -97,14 +95,14 @@ def connect(options: Options, *, signature: str | None = None) -> Any:
     return client
 
 
+def _style(endpoint: str) -> Literal["path"] | None:
+    host = urlsplit(endpoint).hostname or ""
+    return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else "path"
+
+
 def _client(
     session: Any, options: Options, addressing: Literal["path"] | None, signature: str | None
 ) -> Any:
-    checksums: dict[str, Any] = {}
-    for name in _CHECKSUMS if addressing else ():
-        known = f"AWS_{name.upper()}" in os.environ or name in session._session.get_scoped_config()
-        if not known:
-            checksums[name] = "when_required"
     config = Config(
         signature_version=signature,
         connect_timeout=CONNECT_SECONDS,
@@ -112,7 +110,6 @@ def _client(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": addressing} if addressing else None,
-        **checksums,
         user_agent_extra="imagebuilder",
     )
     return session.client("s3", endpoint_url=options.endpoint or None, config=config)
