@@ -86,12 +86,18 @@ def check_reproducible(project: Project, image: Image, options: Options) -> Repr
 
 def _build_again(project: Project, recipe: str, work: Path, options: Options) -> Image:
     root, cache_dir = work / "elsewhere" / "project", work / "cache"
-    shutil.copytree(
-        project.root,
-        root,
-        symlinks=True,
-        ignore=lambda folder, _: _LEFT_OUT if Path(folder) == project.root else (),
-    )
+    try:
+        shutil.copytree(
+            project.root,
+            root,
+            symlinks=True,
+            ignore=lambda folder, _: _LEFT_OUT if Path(folder) == project.root else (),
+        )
+    except OSError as error:
+        raise StepError(
+            f"the project cannot be copied for a second build: {error}",
+            fix="see that there is room in the cache, and that all of the project can be read",
+        ) from error
     cache_dir.mkdir()
     for name in _SHARED:
         (options.cache_dir / name).mkdir(exist_ok=True)

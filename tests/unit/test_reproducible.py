@@ -296,6 +296,14 @@ def test_a_second_build_that_fails(
     assert list((tmp_path / "cache/work").iterdir()) == []
 
 
+def test_a_project_that_cannot_be_copied(
+    built: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    os.mkfifo(built.path.parents[2] / "pipe")
+    with pytest.raises(StepError, match="cannot be copied for a second build.*pipe"):
+        reproduce(built, monkeypatch, tmp_path, "pass")
+
+
 def test_the_second_build_is_a_program_of_its_own(
     make_project: MakeProject, tmp_path: Path
 ) -> None:
