@@ -300,7 +300,7 @@ def test_a_project_that_cannot_be_copied(
     built: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     os.mkfifo(built.path.parents[2] / "pipe")
-    with pytest.raises(StepError, match="cannot be copied for a second build.*pipe"):
+    with pytest.raises(StepError, match=r"cannot be copied for a second build.*pipe"):
         reproduce(built, monkeypatch, tmp_path, "pass")
 
 
