@@ -81,3 +81,6 @@ class Seen(Model):
     generations: dict[Line, int] = Field(
         default_factory=dict, description="by the catalog's URL, the recipe and the channel"
     )
+    manifests: dict[Line, Sha256] = Field(
+        default_factory=dict, description="what each named at that generation"
+    )

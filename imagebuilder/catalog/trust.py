@@ -201,9 +201,19 @@ def _remember(path: Path, key: str, signed: SignedChannel, where: Location) -> N
                     where=where,
                     fix="do not use this catalog until that is explained",
                 )
-            if signed.generation > before:
+            known = seen.manifests.get(key, signed.manifest)
+            if signed.generation == before and signed.manifest != known:
+                raise CatalogError(
+                    f"names {signed.release} in channel {signed.channel} at generation "
+                    f"{signed.generation}, and another release was seen there at that generation",
+                    where=where,
+                    fix="do not use this catalog until that is explained: its pointer may come "
+                    "from a backup; the next move mends that",
+                )
+            if signed.generation > before or key not in seen.manifests:
                 generations = {**seen.generations, key: signed.generation}
-                _replace(path, dump(Seen(generations=generations)))
+                manifests = {**seen.manifests, key: signed.manifest}
+                _replace(path, dump(Seen(generations=generations, manifests=manifests)))
     except (OSError, filelock.Timeout) as error:
         raise HostError(
             f"what was seen of signed channels cannot be kept: {error}",

@@ -363,3 +363,31 @@ def test_as_it_is_typed(
     middle = (tmp_path / "k").read_text().splitlines()[1]
     seen = capfd.readouterr()
     assert middle not in seen.out + seen.err
+
+
+def test_two_releases_at_the_same_generation_are_noticed(
+    catalog: Catalog,
+    root: Path,
+    two: list[Release],
+    keys: dict[str, FileSigner],
+    tmp_path: Path,
+    make_image: MakeImage,
+) -> None:
+    """A catalog that was restored from a backup goes on counting where the backup was."""
+    believed = trust(tmp_path, keys, "ann")
+    shutil.copytree(root, tmp_path / "backup")
+    catalog.rollback("base", "testing")
+    for _ in range(2):
+        catalog.sign("base", "testing", signers=[keys["ann"]])
+        assert catalog.show("base", "testing", trust=believed) == two[0]
+    shutil.rmtree(root)
+    (tmp_path / "backup").rename(root)
+    other = make_image(seed=7)
+    third = catalog.publish(other, channel="testing", evidence=passing(other))
+    catalog.sign("base", "testing", signers=[keys["ann"]])
+    with pytest.raises(CatalogError, match="at generation 3, and another release was seen"):
+        catalog.show("base", "testing", trust=believed)
+    catalog.rollback("base", "testing")
+    catalog.promote("base", third.version, to="testing")
+    catalog.sign("base", "testing", signers=[keys["ann"]])
+    assert catalog.show("base", "testing", trust=believed) == third
