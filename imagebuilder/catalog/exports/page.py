@@ -37,6 +37,7 @@ _ROWS = 2000  # releases in the table
 _RECIPES = 300  # recipes that are shown one by one
 _LISTS = 40  # lists of packages
 _PACKAGES = 3000  # packages of a list
+_ALL_PACKAGES = 15_000  # of all lists together
 _LIST_SIZE = 8 << 20  # bytes
 _MOVES = 30  # of a channel's history
 
@@ -76,6 +77,7 @@ class ChannelCard:
         moves: its latest moves, the newest first.
         back: the versions that it can be taken back to.
         packages: what is installed, if it could be read.
+        same: another channel of the recipe that has the same packages; "".
         more: how many packages are left out.
     """
 
@@ -90,6 +92,7 @@ class ChannelCard:
     moves: tuple[Move, ...]
     back: frozenset[str]
     packages: tuple[Package, ...]
+    same: str
     more: int
 
 
@@ -129,7 +132,11 @@ def page(reader: Reader, state: PageState, base: str | None, reporter: Reporter)
     shown = [each for each in state.states if each.channels or each.entries][:_RECIPES]
     views = reader.views(shown)
     lists = _lists(reader.store, views, reporter)
-    cards = tuple(_card(reader.store, view, state.signed, lists) for view in views)
+    cards: list[Card] = []
+    room = _ALL_PACKAGES
+    for view in views:
+        cards.append(_card(reader.store, view, state.signed, lists, room))
+        room -= sum(len(each.packages) for each in cards[-1].channels)
     entries = [entry for each in state.states for entry in each.entries]
     rows = sorted(_rows(state), key=lambda row: row.entry.version, reverse=True)
     # What a channel names is shown however old it is.
@@ -182,12 +189,20 @@ def _card(
     view: RecipeView,
     signed: frozenset[str],
     lists: Mapping[str, tuple[Package, ...]],
+    room: int,
 ) -> Card:
     dead = {each.version: each.reason for each in view.state.rules.dead_ends}
     channels: list[ChannelCard] = []
+    shown: dict[str, str] = {}  # lists of packages, and where they are shown
     for each in view.channels:
         artefact = each.release.artefact("packages")
-        found = lists.get(artefact.sha256, ()) if artefact else ()
+        digest = artefact.sha256 if artefact else ""
+        same = shown.get(digest, "")
+        found = () if same else lists.get(digest, ())
+        listed = found[: max(0, min(_PACKAGES, room))]
+        room -= len(listed)
+        if listed:
+            shown[digest] = each.name
         rollout = view.state.rules.rollouts.get(each.name)
         back = {move.release for move in path_to(each.pointer.history)} - {each.release.version}
         channels.append(
@@ -204,8 +219,9 @@ def _card(
                 dead=dead.get(each.release.version, ""),
                 moves=tuple(reversed(each.pointer.history[-_MOVES:])),
                 back=frozenset(back),
-                packages=found[:_PACKAGES],
-                more=max(0, len(found) - _PACKAGES),
+                packages=listed,
+                same=same,
+                more=len(found) - len(listed) if listed else 0,
             )
         )
     newest = max((r for c in view.channels for r in c.releases), key=_version, default=None)

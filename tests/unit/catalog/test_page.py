@@ -236,6 +236,12 @@ def test_bounds_of_lists(
 ) -> None:
     monkeypatch.setattr(page, "_PACKAGES", 1)
     assert "and 1 more" in seen(catalog.write_page(tmp_path / "page.html")).text
+    catalog.promote("base", signed[2].version, to="also")
+    assert "The same as in also." in seen(catalog.write_page(tmp_path / "page.html")).text
+    monkeypatch.setattr(page, "_ALL_PACKAGES", 1)
+    text = seen(catalog.write_page(tmp_path / "page.html")).text
+    assert "bash 5.2 and 1 more" in text
+    assert "The list is not shown here." in text
     monkeypatch.setattr(page, "_LISTS", 0)
     assert "The list is not shown here." in seen(catalog.write_page(tmp_path / "page.html")).text
     monkeypatch.setattr(page, "_RECIPES", 0)
