@@ -103,6 +103,8 @@ def publish(
                     git_commit=git_commit,
                 )
             add_to_index(store, [entry_of(release, digest)], cancel)
+            if store.stat(layout.ROOT_SCRIPT) is None:
+                _write_root_script(store)
             key = layout.script_key(release.name, release.version)
             if store.stat(key) is None:
                 create(store, key, layout.release_script(release), content_type=layout.SCRIPT_TYPE)
@@ -132,6 +134,7 @@ def _nothing_to_do(
         script is None
         or script.data != layout.channel_script(release, was)
         or store.stat(layout.script_key(release.name, release.version)) is None
+        or store.stat(layout.ROOT_SCRIPT) is None
         or not all(at_once(store, partial(_is_stored, store), _of_release(parts, release)))
     ):
         return None
@@ -157,9 +160,13 @@ def make_catalog(store: ObjectStore, cancel: Cancel) -> None:
             fix="choose an empty or new folder or prefix for the catalog",
         )
     store.prepare(cancel)
+    _write_root_script(store)
+    create(store, layout.MARKER, dump(CatalogMarker(created=now())))
+
+
+def _write_root_script(store: ObjectStore) -> None:
     script = layout.root_script(store.public_url)
     create(store, layout.ROOT_SCRIPT, script, content_type=layout.SCRIPT_TYPE)
-    create(store, layout.MARKER, dump(CatalogMarker(created=now())))
 
 
 def _published(

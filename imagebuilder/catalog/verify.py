@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from imagebuilder.catalog import layout, read, statements
-from imagebuilder.catalog.model import Channel, Index, IndexEntry, Release, parse
+from imagebuilder.catalog.model import UNIT, Channel, Index, IndexEntry, Release, parse
 from imagebuilder.errors import CatalogError
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore, Stat
@@ -83,6 +83,7 @@ class _Verifier:
                 cancel.check()
                 self._release(stat.key, entries)
             blobs = {each.key: each for each in self.store.list("blobs/")}
+            scripts = {each.key for each in self.store.list("boot/")}
         for name, version in sorted(set(entries) - set(self.releases)):
             key = layout.release_key(name, version)
             if self.store.get(key, limit=read.MANIFEST_LIMIT) is None:
@@ -90,6 +91,13 @@ class _Verifier:
         for pointer in pointers:
             cancel.check()
             self._channel(pointer)
+        if self.store.stat(layout.ROOT_SCRIPT) is None:
+            what = "is missing, so that boot scripts cannot tell where the catalog is"
+            self._broken(layout.ROOT_SCRIPT, what, "publish an image again: that writes it")
+        named = {(each.name, each.release) for each in pointers}
+        for release, _ in self.releases.values():
+            cancel.check()
+            self._script(release, scripts, (release.name, release.version) in named, contents)
         self._blobs(blobs, contents)
         for release, _ in self.releases.values():
             cancel.check()
@@ -172,6 +180,21 @@ class _Verifier:
             if later == pointer:  # otherwise it was moved while this looked on
                 what = "is missing" if script is None else "does not boot what the channel names"
                 self._broken(layout.script_key(pointer.name, pointer.channel), what, _FOLLOWS)
+
+    def _script(self, release: Release, there: set[str], named: bool, contents: bool) -> None:
+        """Look at a release's own script; what no channel names need not have one yet."""
+        key = layout.script_key(release.name, release.version)
+        found = self.store.get(key) if contents or key not in there else None
+        if found is None and key not in there:
+            if named:
+                self._broken(key, "is missing", "publish the image again: that writes it")
+            elif self.store.stat(layout.release_key(release.name, release.version)):
+                self._left(key, "is missing: its release's publication did not come to its end")
+        elif found is not None:
+            # Other versions write it in other words, and the same blobs.
+            unit = [each.sha256 for each in release.artefacts if each.role in UNIT]
+            if not all(layout.blob_key(digest).encode() in found.data for digest in unit):
+                self._broken(key, "does not boot its release", _AGAIN)
 
     def _blobs(self, there: dict[str, Stat], contents: bool) -> None:
         whole: list[tuple[str, str, int]] = []

@@ -7,6 +7,7 @@ import pytest
 
 from imagebuilder.catalog import Catalog, Release
 from imagebuilder.errors import CatalogError
+from imagebuilder.image import Image
 
 from .conftest import MakeImage, passing
 
@@ -54,6 +55,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "the pointer is garbage": ("channels/base/testing.json", lambda p: p.write_text("x"), "is no"),
     "the script is gone": ("boot/base/testing.ipxe", Path.unlink, "is missing"),
     "the script is another": ("boot/base/testing.ipxe", flip, "does not boot"),
+    "the root script is gone": ("root.ipxe", Path.unlink, "cannot tell where the catalog is"),
+    "a release's script is gone": ("boot/base/VERSION.ipxe", Path.unlink, "is missing"),
+    "a release's script is another": (
+        "boot/base/VERSION.ipxe",
+        lambda p: p.write_text("#!ipxe\nshell\n"),
+        "does not boot its release",
+    ),
     "a foreign pointer": (
         "channels/base/testing.json",
         lambda p: (p.with_name("A B.json").write_text("x"), p.with_name("A.json").write_text("x")),
@@ -82,6 +90,19 @@ def test_damage_is_found(
         assert catalog.verify(contents=False).ok
 
 
+def test_publishing_again_writes_the_scripts_that_are_gone(
+    catalog: Catalog, root: Path, tmp_path: Path, two: list[Release]
+) -> None:
+    gone = [root / "root.ipxe", root / f"boot/base/{two[1].version}.ipxe"]
+    before = [path.read_bytes() for path in gone]
+    for path in gone:
+        path.unlink()
+    image = Image.open(tmp_path / "build/base" / two[1].image)
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    assert [path.read_bytes() for path in gone] == before
+    assert catalog.verify().findings == ()
+
+
 def test_what_a_dead_publisher_left_is_harmless(
     catalog: Catalog, root: Path, two: list[Release]
 ) -> None:
@@ -92,4 +113,4 @@ def test_what_a_dead_publisher_left_is_harmless(
     (root / f"releases/base/{name}.json").write_text(manifest.replace(two[0].version, name))
     found = catalog.verify()
     assert found.ok
-    assert [each.kind for each in found.findings] == ["left", "left"]
+    assert [each.kind for each in found.findings] == ["left"] * 3  # it has no script as well
