@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,13 @@ def read(path: Path, shown_as: str) -> Declaration:
     name = check_name(path.stem, Location(file=shown_as))
     origin = Location(file=shown_as, line=1)
     try:
-        if path.stat().st_size > _SIZE_LIMIT:
+        facts = path.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            _check_link(path, origin)
+            facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # of a pipe nobody knows when it ends
+            raise InputError("a recipe is a file", where=origin)
+        if facts.st_size > _SIZE_LIMIT:
             raise InputError("a recipe has at most 1 MiB", where=origin)
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -77,6 +84,17 @@ def read(path: Path, shown_as: str) -> Declaration:
         )
     validate(declaration)
     return declaration
+
+
+def _check_link(path: Path, where: Location) -> None:
+    """Refuse a link that leads out of the project, as those of fragments are."""
+    project = path.parent.resolve().parent
+    if not path.resolve().is_relative_to(project):
+        raise InputError(
+            "the recipe is a link that leads out of the project",
+            where=where,
+            fix="copy what it leads to into recipes/",
+        )
 
 
 def validate(declaration: Declaration) -> Recipe:

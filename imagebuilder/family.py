@@ -126,7 +126,9 @@ class Family:
 
     def has_file(self, name: str) -> bool:
         """Return whether the project has a recipe file of that name."""
-        return (self.own / f"{name}.toml").is_file()
+        return (
+            self.own / f"{name}.toml"
+        ).exists()  # if it is no file, that is said when it is read
 
     def read(self, name: str, where: Location | None = None) -> Declaration:
         """Return what a recipe file says.

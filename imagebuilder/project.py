@@ -425,6 +425,8 @@ def _rendered(node: Node, path: str, values: Mapping[str, Any], name: str) -> An
 def _read_settings(path: Path) -> ProjectFile:
     text = ""
     try:
+        if path.exists() and not path.is_file():  # of a pipe nobody knows when it ends
+            raise InputError("it is no file", where=Location(file=PROJECT_FILE))
         text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
     except FileNotFoundError:

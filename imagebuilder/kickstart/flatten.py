@@ -129,9 +129,15 @@ class _Walk:
         stack: tuple[str, ...],
     ) -> None:
         found = fragments.find(name, self.folders, includer, where)
-        if found.path in stack or len(stack) >= _DEPTH_LIMIT:
+        if found.path in stack:
             circle = " → ".join(Path(path).name for path in (*stack, found.path))
             raise InputError(f"fragments include each other in a circle: {circle}", where=where)
+        if len(stack) >= _DEPTH_LIMIT:
+            raise InputError(
+                f"more than {_DEPTH_LIMIT} fragments include one another",
+                where=where,
+                fix="name some of them in the recipe, beside each other",
+            )
         self.count += 1
         if self.count > _COUNT_LIMIT:
             raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,26 @@ def test_what_is_no_file(make_project: MakeProject) -> None:
     for name in ("r", "d", "l"):
         with pytest.raises(InputError):
             project.resolve(name)
+
+
+@pytest.mark.timeout(60)
+def test_what_is_no_file_or_leads_out_of_the_project_is_not_read(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project({"recipes/real.toml": 'distro = "debian-12"\n'})
+    recipes = project.root / "recipes"
+    (tmp_path / "other.toml").write_text('distro = "debian-12"\n')
+    os.mkfifo(recipes / "pipe.toml")
+    (recipes / "folder.toml").mkdir()
+    (recipes / "zero.toml").symlink_to("/dev/zero")
+    (recipes / "away.toml").symlink_to(tmp_path / "other.toml")
+    (recipes / "inside.toml").symlink_to("real.toml")
+    assert project.resolve("inside").distro.id == "debian-12"
+    assert "pipe" in project.names()
+    for name in ("pipe", "folder", "zero", "away"):
+        with pytest.raises(InputError) as caught:
+            project.resolve(name)
+        assert str(caught.value.where) == f"recipes/{name}.toml:1"
+    os.mkfifo(project.root / "imagebuilder.toml")
+    with pytest.raises(InputError, match="no file"):
+        Project.open(project.root)

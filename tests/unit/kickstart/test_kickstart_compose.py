@@ -130,8 +130,9 @@ def test_a_project_s_fragment_goes_before_our_own_of_that_name(composed: Compose
 
 def test_a_deep_chain_of_includes_ends(composed: Composed) -> None:
     files = {f"{n}.ks": f"%include {n + 1}.ks\n" for n in range(200)}
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="64 fragments include one another") as caught:
         composed(files, names=("0.ks",))
+    assert place(caught.value) == ("kickstarts/63.ks", 1)
 
 
 @pytest.mark.parametrize("last", ["", "skipx\n"])
