@@ -211,6 +211,9 @@ What they write to `/tmp` is there for `%post --nochroot` and `%onerror`: this `
 `%post` runs in the image, when the commands are applied and the recipe's files are copied.
 `%onerror` runs when a step of the build has failed; its output is in the build's logs.
 
+What belongs to one machine is taken out of the image at last: SSH host keys, `/etc/machine-id`, seeds of random numbers, leases, initiator names.
+Where Debian's SSH server is and no unit makes host keys, `ssh-host-keys.service` makes them at boot.
+
 ### Commands
 
 """

@@ -98,6 +98,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
+    hold: bool = False,
     on_line: OnLine | None = None,
     on_error_line: OnLine | None = None,
     until: Callable[[], bool] | None = None,
@@ -119,6 +120,7 @@ def run(
         env: the whole environment; by default this process's own.  Without a PATH in it,
             this process's.
         stdin: what it reads; by default nothing.
+        hold: keep its standard input open after that for as long as we are there.
         on_line: called with each line of standard output, without its newline.
         on_error_line: the same for standard error.
         until: asked several times a second; once it says True the program is ended, as a success.
@@ -162,7 +164,7 @@ def run(
         try:
             out = _Stream(on_line, sink, keep, raw=raw)
             err = _Stream(on_error_line, sink, keep, raw=False)
-            stopped = _pump(process, stdin, out, err, began + timeout, cancel, until)
+            stopped = _pump(process, stdin, out, err, began + timeout, cancel, until, hold=hold)
             if stopped:
                 sandbox.end(process, grace=grace)
             returncode = process.wait(timeout=max(1.0, began + timeout - time.monotonic()))
@@ -287,6 +289,8 @@ def _pump(
     deadline: float,
     cancel: Cancel | None,
     until: Callable[[], bool] | None,
+    *,
+    hold: bool,
 ) -> bool:
     """Move bytes until the program closes its ends; return whether ``until`` said to stop."""
     assert process.stdout
@@ -306,7 +310,8 @@ def _pump(
                     if not pending:
                         selector.unregister(key.fileobj)
                         assert process.stdin
-                        process.stdin.close()
+                        if not hold:
+                            process.stdin.close()
                     continue
                 data = os.read(key.fd, 1 << 16)
                 if data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -122,7 +122,9 @@ class Family:
         Raises:
             InputError: there is no such file, or it is wrong.
         """
-        return tuple(self._file(name, None, ()).variants)
+        found = self._file(name, None, ()).variants
+        self._homes.update(dict.fromkeys(found, name))
+        return tuple(found)
 
     def has_file(self, name: str) -> bool:
         """Return whether the project has a recipe file of that name."""
@@ -175,8 +177,7 @@ class Family:
 
     def _variant(self, name: str, where: Location | None, below: tuple[str, ...]) -> Member:
         """Return the recipe of that name that a matrix gives."""
-        home = self._homes.get(name)
-        for file in ([home] if home else []) + [each for each in self.files() if each != home]:
+        for file in self._likely(name):
             if file in below or not self.has_file(file):
                 continue
             try:
@@ -187,6 +188,13 @@ class Family:
                 self._homes[name] = file
                 return _with_variant(merged.member, merged.variants[name])
         raise self._unknown(name, where)
+
+    def _likely(self, name: str) -> Iterator[str]:
+        """Give the files that may have a variant: the one that had it, then all others."""
+        home = self._homes.get(name)
+        if home:
+            yield home
+        yield from (each for each in self.files() if each != home)
 
     def _merge(
         self, source: Declaration, name: str, below: tuple[str, ...]

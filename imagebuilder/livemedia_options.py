@@ -43,6 +43,38 @@ class LivemediaOptions(BaseModel):
         "needs none",
     )
     lorax_templates: str = Field(default="", description="the folder of lorax' templates")
+    where: Literal["host", "container", "mock", "ssh"] = Field(
+        default="host",
+        description="where it runs: on this host, in a container, in a mock chroot, or on another "
+        "host",
+    )
+    container_image: str = Field(default="", description="the image with lorax (container)")
+    container_command: tuple[Word, ...] = Field(
+        default=("podman",),
+        min_length=1,
+        description="what runs containers, with arguments that come before run (container)",
+    )
+    container_args: tuple[Word, ...] = Field(
+        default=(), description="further arguments of its run (container)"
+    )
+    mock_config: str = Field(
+        default="", description="the chroot's configuration, as of mock -r (mock)"
+    )
+    mock_args: tuple[Word, ...] = Field(default=(), description="further arguments (mock)")
+    ssh_host: str = Field(default="", description="the other host: [USER@]NAME (ssh)")
+    ssh_command: tuple[Word, ...] = Field(
+        default=("ssh",), min_length=1, description="what connects to it (ssh)"
+    )
+    ssh_args: tuple[Word, ...] = Field(
+        default=(), description="further arguments, before the host's name (ssh)"
+    )
+    ssh_become: tuple[Word, ...] = Field(
+        default=(), description="what makes root of who logs in, such as sudo -n (ssh)"
+    )
+    remote_dir: str = Field(
+        default="/var/tmp",  # noqa: S108 - the folder in it has a name that is no other's
+        description="where it works on the other host; needs the room that an image does (ssh)",
+    )
     mode: Literal["no-virt", "virt"] = Field(
         default="no-virt",
         description="whether Anaconda runs on the build host itself, or in a virtual machine",
@@ -126,4 +158,16 @@ class LivemediaOptions(BaseModel):
     def _virt_has_an_iso(self) -> Self:
         if self.mode == "virt" and not self.iso:
             raise ValueError("mode virt needs iso, the installer's boot.iso")
+        return self
+
+    @model_validator(mode="after")
+    def _a_place_has_a_name(self) -> Self:
+        needed = {"container": "container_image", "mock": "mock_config", "ssh": "ssh_host"}
+        key = needed.get(self.where)
+        if key and not getattr(self, key):
+            raise ValueError(f'where = "{self.where}" needs {key}')
+        if key and getattr(self, key).startswith("-"):
+            raise ValueError(f"{key} must not begin with a dash")
+        if self.where != "host" and self.mode == "virt":
+            raise ValueError(f'mode virt runs on the host, not with where = "{self.where}"')
         return self

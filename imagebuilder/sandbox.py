@@ -291,6 +291,15 @@ def traces(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unmount_idle(target: Path) -> None:
+    """Unmount what nobody uses, and what has no other mount below it.
+
+    Raises:
+        OSError: somebody does, or it has.
+    """
+    _check(_libc().umount2(os.fsencode(target), 8), target)  # 8: UMOUNT_NOFOLLOW
+
+
 def unmount(target: Path) -> None:
     """Detach a mount and everything below it."""
     _check(_libc().umount2(os.fsencode(target), 2), target)  # 2: MNT_DETACH

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["", "500", "503", "403", "cut-before", "cut-after", "truncate", "corrupt"]
+Fault = Literal["", "500", "503", "403", "cut-before", "cut-after", "truncate", "corrupt", "hang"]
 Plan = Callable[[int, str, str], Fault]
 """Gets a request's number (from 1), method and path; returns what is to go wrong."""
 
@@ -77,6 +77,10 @@ class FaultProxy:
             self.sent += len(body)
         if fault == "cut-before":
             _cut(client)
+            return
+        if fault == "hang":
+            client.rfile.read(1)  # until the client has had enough
+            client.close_connection = True
             return
         if fault in ("500", "503", "403"):
             code = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied"}[fault]

@@ -36,6 +36,7 @@ class Freed:
         releases: the releases that are gone.
         blobs: how many blobs are gone.
         bytes: how much room they took.
+        unfinished: how much room uploads took that were begun and never ended, in bytes.
         kept: the releases that stay, each with the reason.
         failures: what could not be deleted and is still there; the next collection tries again.
     """
@@ -45,6 +46,7 @@ class Freed:
     blobs: int
     bytes: int
     kept: tuple[tuple[ReleaseName, str], ...]
+    unfinished: int = 0
     failures: tuple[Finding, ...] = ()
 
 
@@ -63,14 +65,14 @@ def collect(
     read.check_marker(store)
     if dry_run:
         with reporter.step("list"):
-            found = survey(
-                store, policy, at=time.time(), known={}, remove_dead=False, reporter=reporter
-            )
+            at = time.time()
+            found = survey(store, policy, at=at, known={}, remove_dead=False, reporter=reporter)
         return Freed(
             dry_run=True,
             releases=tuple(found.releases),
             blobs=len(found.blobs),
             bytes=sum(found.blobs.values()) + sum(found.releases.values()),
+            unfinished=store.clear(at - _patience(policy), dry_run=True, cancel=reporter.cancel),
             kept=tuple(found.kept.items()),
         )
     # Two collections must not run at once, which only conditional writes can prevent.
@@ -96,6 +98,7 @@ class _Collector:
     record: Collection
     etag: str | None
     unlisted: Callable[[Sequence[ReleaseName]], None]
+    beginning: float = 0.0  # the store's time of the first survey
     beaten: float = 0.0  # time.monotonic() before gc.json was last written
     failures: list[Finding] = field(default_factory=list)
 
@@ -121,11 +124,13 @@ class _Collector:
                 if digest not in named and self._delete(layout.blob_key(digest)):
                     freed.append(size)
                 self.reporter.progress("delete", n, len(blobs), "blobs")
+            unfinished = self._clear(self.beginning - _patience(policy))
         return Freed(
             dry_run=False,
             releases=tuple(gone),
             blobs=len(freed),
             bytes=sum(freed) + sum(found.releases[name] for name in gone),
+            unfinished=unfinished,
             kept=tuple(found.kept.items()),
             failures=tuple(self.failures),
         )
@@ -152,6 +157,7 @@ class _Collector:
         self.write()
         written = self.store.stat(layout.COLLECTION)
         assert written  # it was read just now, and nobody deletes it
+        self.beginning = self.beginning or written.modified
         return survey(
             self.store,
             policy,
@@ -190,6 +196,16 @@ class _Collector:
             and self._delete(layout.release_key(each.name, each.version))
         ]
 
+    def _clear(self, before: float) -> int:
+        try:
+            return self.store.clear(before, dry_run=False, cancel=self.reporter.cancel)
+        except CatalogError as error:
+            where = str(error.where.file) if error.where else self.store.url
+            self.failures.append(
+                Finding(kind="broken", where=where, what=error.what, fix=error.fix)
+            )
+            return 0
+
     def _delete(self, key: str) -> bool:
         self.reporter.cancel.check()
         waited = time.monotonic() - self.beaten
@@ -210,6 +226,11 @@ class _Collector:
             )
             return False
         return True
+
+
+def _patience(policy: Retention) -> float:
+    """Return how long an upload can take, in seconds: who is sending it is not to begin anew."""
+    return max(policy.grace_hours * 3600.0, leases.LEASE_SECONDS)
 
 
 def _free(store: ObjectStore) -> str | None:

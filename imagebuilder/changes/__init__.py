@@ -1,12 +1,15 @@
 """What a change of recipes, fragments and files does to the images of a project."""
 
 from imagebuilder.changes.affected import Affected, Changes, find_changes
+from imagebuilder.changes.compare import Difference, compare_recipes
 from imagebuilder.changes.groups import Group, github_matrix, gitlab_pipeline, grouped
 
 __all__ = [
     "Affected",
     "Changes",
+    "Difference",
     "Group",
+    "compare_recipes",
     "find_changes",
     "github_matrix",
     "gitlab_pipeline",

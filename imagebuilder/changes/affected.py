@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from imagebuilder.changes import compare as comparison
 from imagebuilder.changes import reach, reasons
+from imagebuilder.changes.compare import Difference
 from imagebuilder.changes.git import Moved, Repository
 from imagebuilder.changes.reasons import Both, Reason
 from imagebuilder.changes.rendered import TESTS, Rendered, rendered
@@ -38,6 +40,7 @@ class Affected:
         reasons: what of the change does that.
         renamed_from: the recipe that its file was, if git takes it for renamed.
         error: what is wrong with its recipe.
+        differences: how it differs, if that was asked for.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Affected:
     reasons: tuple[Reason, ...]
     renamed_from: str = ""
     error: ImageBuilderError | None = None
+    differences: tuple[Difference, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
@@ -54,6 +58,7 @@ class Affected:
             "reasons": [each.to_dict() for each in self.reasons],
             "renamed_from": self.renamed_from,
             "error": self.error.to_dict() if self.error else None,
+            "differences": [each.to_dict() for each in self.differences],
         }
 
 
@@ -75,6 +80,14 @@ class Changes:
     images: tuple[Affected, ...]
     removed: tuple[str, ...]
 
+    def only(self, names: Collection[str]) -> Changes:
+        """Return what is said of these images alone."""
+        return replace(
+            self,
+            images=tuple(each for each in self.images if each.name in names),
+            removed=tuple(each for each in self.removed if each in names),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON data."""
         return {
@@ -92,6 +105,7 @@ def find_changes(
     since: str = "HEAD",
     to: str = "",
     files: Sequence[str] | None = None,
+    in_detail: bool = False,
     cancel: Cancel | None = None,
 ) -> Changes:
     """Find out which images a change affects.
@@ -107,6 +121,7 @@ def find_changes(
             committed, and files that git does not know yet.
         files: the change is one of these paths (below the project's folder), and git is not
             asked.  There is nothing to compare then: each image that is made of one is affected.
+        in_detail: also say how each image differs: :mod:`imagebuilder.changes.compare`.
         cancel: the caller's wish to stop.
 
     Raises:
@@ -124,10 +139,10 @@ def find_changes(
         return Changes(before=before, after=after, paths=(), images=(), removed=())
     with _laid_out(repository, before) as old:
         if not after:
-            return _changes(_Sides(old, project, moved, before, after), cancel)
+            return _changes(_Sides(old, project, moved, before, after, in_detail), cancel)
         with _laid_out(repository, after) as folder:
             new = Project.open(folder)
-            return _changes(_Sides(old, new, moved, before, after), cancel)
+            return _changes(_Sides(old, new, moved, before, after, in_detail), cancel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,7 @@ class _Sides:
     moved: tuple[Moved, ...]
     before: str = ""
     after: str = ""
+    in_detail: bool = False
 
 
 @contextmanager
@@ -183,7 +199,13 @@ def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
         if now is None:
             removed += [name] if was and not broken else []
             continue
-        found = _affected(name, Both(old=was, new=now), moved, compare=sides.old is not None)
+        found = _affected(
+            name,
+            Both(old=was, new=now),
+            moved,
+            compare=sides.old is not None,
+            in_detail=sides.in_detail,
+        )
         if found:
             images.append(found)
     return Changes(
@@ -226,13 +248,17 @@ def _names(project: Project, files: frozenset[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _affected(name: str, both: Both, moved: Sequence[Moved], *, compare: bool) -> Affected | None:
+def _affected(
+    name: str, both: Both, moved: Sequence[Moved], *, compare: bool, in_detail: bool
+) -> Affected | None:
     old, new = both.old, both.new
     assert new
-    effect = _effect(name, both, moved) if compare else None
-    found = reasons.find(name, both, moved)
-    if not compare and found:
-        effect = "broken" if new.error else "image"
+    if compare:
+        effect = _effect(name, both, moved)
+        found = reasons.find(name, both, moved) if effect else ()
+    else:
+        found = reasons.find(name, both, moved)
+        effect = ("broken" if new.error else "image") if found else None
     if effect is None:
         return None
     if not found:
@@ -246,7 +272,21 @@ def _affected(name: str, both: Both, moved: Sequence[Moved], *, compare: bool) -
         reasons=found,
         renamed_from=Path(before).stem if before and not old else "",
         error=new.error,
+        differences=_differences(both, moved) if in_detail and not new.error else (),
     )
+
+
+def _differences(both: Both, moved: Sequence[Moved]) -> tuple[Difference, ...]:
+    old, new = both.old, both.new
+    assert new
+    if old and old.error:
+        old = None  # it cannot be told what it was
+    try:
+        return comparison.compare(
+            old or Rendered(parts={}), new, [each.path for each in moved if each.kind != "deleted"]
+        )
+    except InputError:
+        return ()  # not valid as a kickstart: lint and plan say why
 
 
 def _effect(name: str, both: Both, moved: Sequence[Moved]) -> Effect | None:

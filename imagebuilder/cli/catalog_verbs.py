@@ -219,12 +219,13 @@ def gc(context: Context) -> int:
             "releases": len(freed.releases),
             "blobs": freed.blobs,
             "bytes": freed.bytes,
+            "unfinished": freed.unfinished,
             "failures": len(freed.failures),
         },
     )
-    context.out.say(
-        f"{would} {len(freed.releases)} releases and {freed.blobs} blobs: {human_size(freed.bytes)}"
-    )
+    said = f"{would} {len(freed.releases)} releases and {freed.blobs} blobs: "
+    left = f", and {human_size(freed.unfinished)} of unfinished uploads" if freed.unfinished else ""
+    context.out.say(f"{said}{human_size(freed.bytes)}{left}")
     return CatalogError.exit_status if freed.failures else 0
 
 

@@ -1,6 +1,8 @@
-"""The verbs that only look: ``list``, ``show`` and ``doctor``."""
+"""The verbs that look: ``list``, ``show`` and ``doctor``."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
@@ -99,6 +101,8 @@ def doctor(context: Context) -> int:
     """``doctor``."""
     from imagebuilder import doctor as host
 
+    if context.args.clean:
+        return _clean(context)
     try:
         root = context.project().root
     except InputError:
@@ -113,4 +117,31 @@ def doctor(context: Context) -> int:
             context.out.say(f"         → {finding.fix}")
         if finding.state == "missing":
             status = 5
+    return status
+
+
+def _clean(context: Context) -> int:
+    """``doctor --clean``: list what was left, ask, remove it."""
+    from imagebuilder.engines.livemedia import leftovers
+
+    found = leftovers.find((*leftovers.TOPS, *(Path(each) for each in context.args.below)))
+    for each in found:
+        context.out.data("leftover", each.to_dict())
+        context.out.say(f"{each.kind}  {each.name}: {each.text}")
+        if each.kept:
+            context.out.say(f"         stays: {each.kept}")
+    wanted = [each for each in found if not each.kept]
+    if not wanted:
+        context.out.say("nothing is to be removed")
+        return 0
+    if not context.args.yes and not context.out.ask(f"Remove {len(wanted)} of these?"):
+        context.out.say("nothing was removed; with --yes it is")
+        return 0
+    status = 0
+    for each in leftovers.remove(wanted):
+        context.cancel.check()
+        context.out.data("removed", each.to_dict())
+        said = f"not removed: {each.name}: {each.kept}" if each.kept else f"removed: {each.name}"
+        context.out.say(said)
+        status = 1 if each.kept else status
     return status

@@ -14,6 +14,7 @@ from imagebuilder.cli import (
     catalog_verbs,
     changed_verb,
     channel_verbs,
+    diff_verb,
     lint_verb,
     lock_verbs,
     look,
@@ -190,9 +191,23 @@ def _parser() -> argparse.ArgumentParser:
     publishing.add_argument(
         "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
     )
-    verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
+    doctor = verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
+    doctor.add_argument(
+        "--clean",
+        action="store_true",
+        help="instead remove what livemedia-creators that were killed left on this host",
+    )
+    doctor.add_argument("--yes", action="store_true", help="remove it without asking")
+    doctor.add_argument(
+        "--below",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="look for its folders there, too (/var/tmp, /tmp)",
+    )
     lint_verb.add(sub, common)
     changed_verb.add(sub, common)
+    diff_verb.add(sub, common)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)

@@ -44,6 +44,16 @@ class Output:
         if not self.as_json and not self.quiet:
             self._print(text, sys.stdout)
 
+    def ask(self, question: str) -> bool:
+        """Ask whoever is at the terminal; where nobody is, the answer is no."""
+        if self.as_json or self.quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        try:
+            answer = input(f"{harmless(question)} [y/N] ")
+        except EOFError:
+            return False
+        return answer.strip().lower() in ("y", "yes")
+
     def text(self, text: str) -> None:
         """Print a result that is a file for machines and people alike."""
         self._print(text, sys.stdout)

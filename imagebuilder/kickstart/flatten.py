@@ -20,6 +20,7 @@ from imagebuilder.secrets import check_whole
 
 __all__ = ["Line", "Lines", "at_install_time", "flatten", "included"]
 
+_PATH_LIMIT = 4096  # PATH_MAX, limits.h
 _TOTAL_LIMIT = 32 << 20  # characters of all lines together
 _DEPTH_LIMIT = 64  # fragments that include one another
 _COUNT_LIMIT = 2_000  # %include lines that are followed
@@ -203,7 +204,8 @@ def included(text: str, where: Location) -> str:
     if word not in ("%include", "%ksappend"):
         return ""
     try:
-        words = shlex.split(text, comments=True)
+        # No path is longer, and shlex copies a word for each sign that it adds to it.
+        words = shlex.split(text, comments=True) if len(text) <= _PATH_LIMIT else []
     except ValueError as error:
         raise InputError(f"{word}: {error}", where=where) from error
     if len(words) != 2 or not words[1]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +18,7 @@ from pykickstart.errors import KickstartError
 from pykickstart.parser import KickstartParser, Packages, PutBackIterator
 
 from imagebuilder.kickstart.document import ScriptKind
-from imagebuilder.kickstart.syntax import Problem, Syntax, message, options
+from imagebuilder.kickstart.syntax import Problem, Syntax, message, options, split
 from imagebuilder.memo import Memo
 
 _KINDS: dict[int, ScriptKind] = {
@@ -138,7 +137,7 @@ class Sections:
 
     def _header(self, text: str) -> ReadHeader:
         try:
-            words = tuple(shlex.split(text, comments=True))
+            words = split(text)
         except ValueError as error:
             return ReadHeader(words=(), problems=(str(error),))
         if words[0] not in self.names:
@@ -206,9 +205,12 @@ def _wrong_packages(body: Sequence[str]) -> list[Problem]:
             wrong.append(Problem(n, "a '-' stands alone, without a package"))
         elif "--" in line:
             try:
+                split(line)
                 Packages().add([line])
             except KickstartError as error:
                 wrong.append(Problem(n, message(error)))
+            except ValueError as error:
+                wrong.append(Problem(n, str(error)))
     return wrong
 
 

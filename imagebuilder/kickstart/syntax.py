@@ -29,6 +29,7 @@ from pykickstart.version import stringToVersion
 
 from imagebuilder.memo import Memo
 
+_LINE_LIMIT = 16 << 10  # characters
 _KEPT_LINES = 20_000  # that are remembered of one version
 _LOCK = threading.Lock()  # the state is one; so is Python's of warnings
 
@@ -205,7 +206,7 @@ class Syntax:
 
     def _read(self, text: str) -> ReadLine:
         try:
-            words = tuple(shlex.split(text, comments=True))
+            words = split(text)
         except ValueError as error:  # an open quote
             return ReadLine((), problem=str(error))
         if not words or not words[0]:
@@ -350,6 +351,18 @@ def _functions(kind: type) -> Iterator[FunctionType]:
 def syntax(version: str) -> Syntax:
     """Return the syntax of a version, such as ``RHEL9``; one for the whole process."""
     return Syntax(version)
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Return the words of a line, as a shell would cut it.
+
+    Raises:
+        ValueError: a quote is open, or the line is too long: shlex copies a word for each sign
+            that it adds to it.
+    """
+    if len(text) > _LINE_LIMIT:
+        raise ValueError(f"the line has more than {_LINE_LIMIT >> 10} KiB")
+    return tuple(shlex.split(text, comments=True))
 
 
 def options(words: Sequence[str], parser: Any) -> tuple[str, ...]:

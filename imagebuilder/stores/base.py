@@ -161,6 +161,21 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:
+        """Remove what uploads left that were begun before a time and never ended.
+
+        Who goes on with such an upload begins it anew.
+
+        Args:
+            before: the time by the store's clock, seconds since the epoch.
+            dry_run: remove nothing.
+            cancel: looked at before each.
+
+        Returns:
+            the bytes that it took.
+        """
+        ...
+
     def prepare(self, cancel: Cancel) -> None:
         """Make ready for writing, and clear away what killed writers left.
 

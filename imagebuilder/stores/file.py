@@ -188,16 +188,26 @@ class FileStore:
             fix="let a web server show it, and boot from boot/NAME/CHANNEL.ipxe",
         )
 
+    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:
+        """Remove temporary files of writers that were killed."""
+        freed = 0
+        with self._reported(".tmp", "read"):
+            folder = self._root / ".tmp"
+            for path in folder.iterdir() if folder.is_dir() else ():
+                cancel.check()
+                with contextlib.suppress(OSError):
+                    found = path.lstat()
+                    if found.st_mtime < before:
+                        _lock_dead(path, remove=not dry_run)
+                        freed += found.st_size
+        return freed
+
     def prepare(self, cancel: Cancel) -> None:
         """Make the directory, and remove temporary files of writers that were killed."""
         cancel.check()
         with self._reported(".tmp", "written"):
             self._make_folders(self._root / ".tmp")
-            horizon = time.time() - _STALE_SECONDS
-            for path in (self._root / ".tmp").iterdir():
-                with contextlib.suppress(OSError):
-                    if path.lstat().st_mtime < horizon:
-                        _remove_unless_in_use(path)
+        self.clear(time.time() - _STALE_SECONDS, dry_run=False, cancel=cancel)
 
     # ----- how -----------------------------------------------------------------------------
 
@@ -358,7 +368,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _remove_unless_in_use(path: Path) -> None:
+def _lock_dead(path: Path, *, remove: bool) -> None:
+    """Make sure that a temporary file's writer is gone, and perhaps remove it."""
     with path.open("rb") as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
+        if remove:
+            path.unlink()

@@ -120,6 +120,10 @@ class OverlayStore:
         """Return that of the store below."""
         return self._below.presigned_url(key, seconds=seconds)
 
+    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:  # noqa: ARG002
+        """Return what unfinished uploads took in the store below; they stay."""
+        return self._below.clear(before, dry_run=True, cancel=cancel)
+
     def prepare(self, cancel: Cancel) -> None:
         """Do nothing: nothing is written."""
         cancel.check()

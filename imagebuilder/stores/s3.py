@@ -37,7 +37,7 @@ from imagebuilder.stores.s3_client import (
     is_absent,
     reported,
 )
-from imagebuilder.stores.s3_upload import upload
+from imagebuilder.stores.s3_upload import clear_unfinished, upload
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CHUNK = 1 << 20
@@ -268,6 +268,13 @@ class S3Store:
                 "get_object", Params=self._where(key), ExpiresIn=seconds
             )
         return url
+
+    def clear(self, before: float, *, dry_run: bool, cancel: Cancel) -> int:
+        """Abort uploads in parts: what was sent of them takes room, and no list shows it."""
+        with reported(self.url_of("blobs"), "cleared of unfinished uploads"):
+            return clear_unfinished(
+                self._client, self._bucket, f"{self._prefix}blobs/", before, dry_run, cancel
+            )
 
     def prepare(self, cancel: Cancel) -> None:
         """Make sure, by trial, that the server honours the conditions of conditional writes."""

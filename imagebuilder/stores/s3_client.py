@@ -27,6 +27,9 @@ ATTEMPTS = 5  # of each request: boto3 waits between them, longer each time
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _CONNECTIONS = 16
 
+# Settings of boto3, in the environment also with AWS_ before them.
+_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
+
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 _DENIED = (
@@ -103,6 +106,11 @@ def _style(endpoint: str) -> Literal["path"] | None:
 def _client(
     session: Any, options: Options, addressing: Literal["path"] | None, signature: str | None
 ) -> Any:
+    checksums: dict[str, Any] = {}
+    for name in _CHECKSUMS if addressing else ():
+        known = f"AWS_{name.upper()}" in os.environ or name in session._session.get_scoped_config()
+        if not known:
+            checksums[name] = "when_required"
     config = Config(
         signature_version=signature,
         connect_timeout=CONNECT_SECONDS,
@@ -110,6 +118,7 @@ def _client(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": addressing} if addressing else None,
+        **checksums,
         user_agent_extra="imagebuilder",
     )
     return session.client("s3", endpoint_url=options.endpoint or None, config=config)

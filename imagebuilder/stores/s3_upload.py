@@ -75,6 +75,40 @@ def upload(
                 return
 
 
+def clear_unfinished(
+    client: Any, bucket: str, prefix: str, before: float, dry_run: bool, cancel: Cancel
+) -> int:
+    """Abort the uploads below a prefix that were begun before a time.
+
+    Returns:
+        the bytes of the parts that were there.
+
+    Raises:
+        ClientError: the server refused.
+    """
+    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+    found = [
+        {"Bucket": bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
+        for page in pages
+        for each in page.get("Uploads", ())
+        if each["Key"].startswith(prefix) and each["Initiated"].timestamp() < before
+    ]
+    freed = 0
+    for where in found:
+        cancel.check()
+        try:
+            parts = client.get_paginator("list_parts").paginate(**where)
+            size = sum(each["Size"] for page in parts for each in page.get("Parts", ()))
+            if not dry_run:
+                client.abort_multipart_upload(**where)
+        except ClientError as error:
+            if code_of(error) != "NoSuchUpload":  # otherwise it was ended meanwhile
+                raise
+        else:
+            freed += size
+    return freed
+
+
 class _Sender:
     def __init__(
         self,

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from livemedia.bench import KICKSTART, stays
 from livemedia.endings import ENDINGS, WHOLE, Case
 from livemedia.rig import RELEASE, SERIES, Rig, small_tree
 
@@ -34,24 +35,6 @@ pytestmark = [
 AT_ONCE = 4
 LONG = 120.0  # seconds in which each build must have ended, however busy this machine is
 REAL = os.environ.get("IMAGEBUILDER_LIVEMEDIA_CREATOR") or shutil.which("livemedia-creator")
-KICKSTART = """\
-url --url=http://mirror.example/os
-lang en_US.UTF-8
-keyboard us
-timezone Etc/UTC
-rootpw --lock
-network --bootproto=dhcp --activate
-part / --size=200
-%packages
-bash
-kernel
-dracut-live
-dracut-network
-dracut-config-generic
-policycoreutils
--dracut-config-rescue
-%end
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,31 +125,6 @@ class Bench:
             env={**os.environ, "IMAGEBUILDER_CACHE": str(rig.folder / "cache")},
         )
 
-    def left(self, folder: Path | None = None) -> list[str]:
-        """Return what is in use of a folder: mounts, loop devices, processes."""
-        name = str(folder or self.folder)
-        found = [
-            each for each in Path("/proc/self/mounts").read_text().splitlines() if name in each
-        ]
-        listed = subprocess.check_output(["losetup", "--all"], text=True)
-        found += [each for each in listed.splitlines() if name in each]
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                environment = (folder / "environ").read_bytes()
-            except OSError:
-                continue
-            if f"IMAGEBUILDER_CACHE={name}/".encode() in environment or f"{name}/" in line:
-                found.append(f"process {folder.name}: {line}")
-        return found
-
-    def stays(self, folder: Path | None = None) -> list[str]:
-        """Give the kernel a while to take what namespaces held; return what stays."""
-        deadline = time.monotonic() + 15
-        while (left := self.left(folder)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return left
-
 
 @pytest.fixture(scope="module", params=["stand-in", *(["real"] if REAL else [])])
 def bench(
@@ -194,7 +152,7 @@ def in_parallel(bench: Bench, cases: Sequence[Case], look: Callable[[Case], str]
             if said
         }
     assert not faults, "\n\n".join(f"*** {name}: {said}" for name, said in faults.items())
-    assert bench.stays() == []
+    assert stays(bench.folder) == []
 
 
 # ----- images ------------------------------------------------------------------------------------
@@ -315,7 +273,7 @@ def test_an_end_in_any_phase_leaves_nothing(bench: Bench, number: signal.Signals
             return f"exit status {process.returncode}: {said}"
         rig = bench.write(case)
         if number == signal.SIGKILL:
-            if left := bench.stays(rig.folder):
+            if left := stays(rig.folder):
                 return f"left: {left}"
             # What stays is files; the next build removes them.
             status, said = bench.build(Case(name=case.name, options=(WHOLE,), series=case.series))

@@ -82,6 +82,11 @@ class Index:
             return ""
 
 
+# A line of sources.list(5) for a folder of this host: where it is, and the suite or folder.
+_LOCAL_LINE = re.compile(r"^deb (?:\[[^\]]*\] )?copy:(/\S*) (\S+)", re.MULTILINE)
+_LISTS = ("InRelease", "Release", "Packages", "Packages.gz", "Packages.xz")
+
+
 def open_index(
     cache_dir: Path,
     sources: Sources,
@@ -109,12 +114,12 @@ def open_index(
     folder = _folder(cache_dir, sources, arch)
     # Nobody need wait for the lock who only reads: the state is renamed when it is whole.
     known = None if refresh else _read_state(folder)
-    if known and (offline or _is_fresh(known, max_age)):
+    if known and (offline or _is_fresh(known, sources, max_age)):
         return _index(folder, known, sources)
     (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock", timeout=600):
         state = _read_state(folder)
-        if state and ((_is_fresh(state, max_age) and not refresh) or offline):
+        if state and ((_is_fresh(state, sources, max_age) and not refresh) or offline):
             return _index(folder, state, sources)
         if offline:
             raise StepError(
@@ -155,8 +160,27 @@ def _name(sources: Sources, arch: str) -> str:
     return digest_of(said)[:16]
 
 
-def _is_fresh(state: State, max_age: float) -> bool:
-    return 0 <= time.time() - state.checked < max_age
+def _is_fresh(state: State, sources: Sources, max_age: float) -> bool:
+    if not 0 <= time.time() - state.checked < max_age:
+        return False
+    # A repository of this host can be looked at each time.
+    return not any(_changed(path) > state.checked for path in local_files(sources))
+
+
+def local_files(sources: Sources) -> tuple[str, ...]:
+    """Return the files that say what the repositories of this host have, if they are there."""
+    folders = []
+    for url, suite in _LOCAL_LINE.findall(sources.text):
+        is_flat = suite.endswith("/")
+        folders.append(os.path.normpath(f"{url}/{suite}" if is_flat else f"{url}/dists/{suite}"))
+    return tuple(f"{folder}/{name}" for folder in dict.fromkeys(folders) for name in _LISTS)
+
+
+def _changed(path: str) -> float:
+    try:
+        return Path(path).stat().st_ctime
+    except OSError:
+        return 0.0
 
 
 def _index(folder: Path, state: State, sources: Sources) -> Index:

@@ -19,6 +19,9 @@ _FOLLOWS = re.compile(
     r"E: (Sub-process|setup failed|mmdebstrap failed|run_chroot failed)|I: main\(\) received"
     r"|Errors were encountered while processing:|\[exit status "
 )
+# What apt says when a mirror has changed since its index was fetched.
+_GONE = re.compile(r"Hash Sum mismatch|File has unexpected size|\b404 +Not Found")
+_LOOK_AGAIN = "the mirror has changed since it was looked at: use --refresh"
 
 
 def explained(error: StepError, log: Path) -> StepError:
@@ -37,9 +40,12 @@ def explained(error: StepError, log: Path) -> StepError:
             first = max(0, n - _BEFORE)
             return _with(error, lines[first : n + 1 + _AFTER], f": dpkg gave up {found['name']}")
     reasons = (line for line in reversed(lines) if line.strip() and not _FOLLOWS.match(line))
-    return _with(error, list(islice(reasons, _END))[::-1], "")
+    fix = _LOOK_AGAIN if any(_GONE.search(line) for line in lines) else ""
+    return _with(error, list(islice(reasons, _END))[::-1], "", fix)
 
 
-def _with(error: StepError, lines: list[str], why: str) -> StepError:
+def _with(error: StepError, lines: list[str], why: str, fix: str = "") -> StepError:
     shown = "\n".join(line[:_LONGEST] + ("…" if len(line) > _LONGEST else "") for line in lines)
-    return StepError(error.what + why, where=error.where, excerpt=shown, log=error.log)
+    return StepError(
+        error.what + why, where=error.where, excerpt=shown, log=error.log, fix=fix or error.fix
+    )

@@ -55,6 +55,21 @@ _LEFT_BY_THE_BUILD = (
     "var/tmp/*",
 )
 
+_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_KEYS_UNIT = "ssh-host-keys.service"
+_KEYS_WANTED = ("ssh.service", "ssh.socket")
+_KEYS_TEXT = f"""\
+[Unit]
+Description=Make the SSH host keys that are missing
+Documentation=man:ssh-keygen(1)
+Before={" ".join(_KEYS_WANTED)}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/ssh-keygen -A
+"""
+
 
 def seal(tree: Tree, *, has_hostname: bool) -> None:
     """Make the tree fit to be shared by many machines.
@@ -80,6 +95,7 @@ def seal(tree: Tree, *, has_hostname: bool) -> None:
     if not has_hostname:
         tree.remove("/etc/hostname")  # mmdebstrap copied the builder's
     _resolver(tree)
+    _host_keys(tree)
     for path in tree.glob("etc/apt/sources.list*") + tree.glob("etc/apt/sources.list.d/*"):
         if path.is_file() and not path.is_symlink():
             path.write_text(redact(path.read_text()))
@@ -87,6 +103,23 @@ def seal(tree: Tree, *, has_hostname: bool) -> None:
         (tree.root / name).mkdir(exist_ok=True)
         os.utime(tree.root / name, (tree.epoch, tree.epoch))
     clamp_times(tree.root, tree.epoch)
+
+
+def _host_keys(tree: Tree) -> None:
+    """See that SSH host keys are made at boot: Debian's ssh.service does not start without.
+
+    A unit that makes them is left alone, whether a package, a script or a file brought it.
+    """
+    if not tree.exists("/usr/bin/ssh-keygen") or not any(
+        tree.exists(f"{folder}/ssh.service") for folder in _UNITS
+    ):
+        return
+    units = (path for folder in _UNITS for path in tree.glob(f"{folder[1:]}/*.service"))
+    if any("ssh-keygen" in tree.read(f"/{path.relative_to(tree.root)}") for path in units):
+        return
+    tree.write(f"/etc/systemd/system/{_KEYS_UNIT}", _KEYS_TEXT)
+    for wanting in _KEYS_WANTED:
+        tree.link(f"/etc/systemd/system/{wanting}.requires/{_KEYS_UNIT}", f"../{_KEYS_UNIT}")
 
 
 def _resolver(tree: Tree) -> None:

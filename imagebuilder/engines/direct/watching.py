@@ -32,7 +32,14 @@ def watched(request: Request) -> Watched | None:
     ]
     return Watched(
         paths=tuple(
-            dict.fromkeys([f"{APT}/sources.list", f"{APT}/sources.list.d", *copied, *named])
+            dict.fromkeys(
+                [
+                    *(f"{APT}/sources.list", f"{APT}/sources.list.d"),
+                    *index.local_files(sources),
+                    *copied,
+                    *named,
+                ]
+            )
         ),
         texts=((str(used[0]), sha256_of(used[0])),) if used else (),
         since=used[1].checked if used else 0.0,

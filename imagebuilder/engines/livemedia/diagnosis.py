@@ -21,6 +21,7 @@ _ERROR = re.compile(r"\b(ERR|CRT|ERROR|CRITICAL)\b")
 _STAMP = re.compile(r"^[\d:,. -]+")
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Fault)\b")
 _FRAMES = 200  # lines of a traceback
+_SAME = 100  # lines
 _LAST = 6  # lines of each log that are shown when the cause is not known
 _MOST = 4 << 20  # bytes of a log's end that are looked through
 _ENDED = {
@@ -57,8 +58,10 @@ def explain(run: Run) -> StepError | HostError:
             hit = None  # its end may have brought that about
         how = _ENDED.get(run.ended, run.ended)
         if hit is None:
+            again = _repeated(texts)
+            same = f"; it said the same over and over: {again}" if again else ""
             return StepError(
-                f"livemedia-creator was ended{where}: {how}",
+                f"livemedia-creator was ended{where}: {how}{same}",
                 excerpt=_last(texts),
                 fix=f"see what it waited for; {limits}",
                 log=_log(run, None),
@@ -99,6 +102,15 @@ def _error_line(texts: list[tuple[Path, list[str]]]) -> str:
     lines = [line for path, lines in texts if path.parent.name == "anaconda" for line in lines]
     found = [line for line in lines if _ERROR.search(line) and "IGNORED" not in line]
     return _STAMP.sub("", found[-1])[:200] if found else ""
+
+
+def _repeated(texts: list[tuple[Path, list[str]]]) -> str:
+    """Return the line with which a log ends again and again, or ""."""
+    for _, lines in texts:
+        last = {_STAMP.sub("", line) for line in lines[-_SAME:]}
+        if len(lines) >= _SAME and len(last) == 1:
+            return last.pop()[:100]
+    return ""
 
 
 def _exception(hit: _Hit) -> str:

@@ -15,7 +15,16 @@ from imagebuilder import cache, command, sandbox, tools
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.base import Made, Request, Step, StepSpec
 from imagebuilder.engines.direct import files
-from imagebuilder.engines.livemedia import keeping, mend, preflight, program, refusals, steps, watch
+from imagebuilder.engines.livemedia import (
+    keeping,
+    mend,
+    place,
+    preflight,
+    program,
+    refusals,
+    steps,
+    watch,
+)
 from imagebuilder.engines.livemedia.arguments import (
     Places,
     arguments,
@@ -26,6 +35,7 @@ from imagebuilder.engines.livemedia.job import Job, Kept, Outcome
 from imagebuilder.errors import ImageBuilderError, InputError, StepError, joined
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
+from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.progress import Event
 
 _GONE = 10.0  # seconds in which the kernel takes what a namespace held
@@ -87,18 +97,18 @@ class LivemediaEngine:
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its results."""
         step = next(each for each in steps if each.name == watch.STEP)
-        place = keeping.place(request.cache_dir, step.id)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        home = keeping.place(request.cache_dir, step.id)
+        home.parent.mkdir(parents=True, exist_ok=True)
         options = request.resolved.recipe.livemedia
-        with FileLock(cache.lock_of(place), timeout=60 * options.timeout + _SLACK):
-            kept = None if again else keeping.kept(place)
+        with FileLock(cache.lock_of(home), timeout=60 * options.timeout + _SLACK):
+            kept = None if again else keeping.kept(home)
             notes: tuple[str, ...] = ()
             if kept:
-                outcome = self._pack(request, place, kept, into, again=again)
+                outcome = self._pack(request, home, kept, into, again=again)
                 version = kept.version
             else:
-                outcome, notes, version = self._install(request, place, step.id, into, again=again)
-            cache.touch(place / keeping.FACTS)
+                outcome, notes, version = self._install(request, home, step.id, into, again=again)
+            cache.touch(home / keeping.FACTS)
         return Made(
             kernel_release=outcome.kernel_release,
             tree_size=outcome.tree_size,
@@ -110,16 +120,16 @@ class LivemediaEngine:
         )
 
     def _pack(
-        self, request: Request, place: Path, kept: Kept, into: Path, *, again: bool
+        self, request: Request, home: Path, kept: Kept, into: Path, *, again: bool
     ) -> Outcome:
         """Make the image of results that are kept."""
         request.reporter.reused(watch.STEP, f"installed before, with {kept.version}")
         with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
-            job = _job(request, kept, work, into, results=place, tmp=work, again=again)
+            job = _job(request, kept, work, into, results=home, tmp=work, again=again)
             return _run_worker(job, request)
 
     def _install(
-        self, request: Request, place: Path, step_id: str, into: Path, *, again: bool
+        self, request: Request, home: Path, step_id: str, into: Path, *, again: bool
     ) -> tuple[Outcome, tuple[str, ...], str]:
         """Install and make the image; keep what was installed."""
         mended = mend.mend(request)
@@ -148,12 +158,8 @@ class LivemediaEngine:
             cache.work_folder(folders["tmp"], name) as tmp,
             cache.work_folder(folders["results"], name) as results,
         ):
-            places = Places(
-                kickstart=work / "kickstart" / "flat.ks",
-                results=results / "results",
-                tmp=tmp,
-                logs=into / "logs",
-            )
+            name = place.token()
+            places = _places(options, name, work, tmp, results, into)
             argv = arguments(request, found, places)
             facts = Kept(
                 id=step_id,
@@ -162,25 +168,51 @@ class LivemediaEngine:
                 image_only=is_image_only(request, found),
             )
             job = _job(
-                request, facts, work, into, results=places.results, tmp=tmp, again=again
+                request, facts, work, into, results=results / "results", tmp=tmp, again=again
             ).model_copy(
                 update={
+                    "token": name,
                     "argv": argv,
                     "environment": dict(found.environment),
                     "kickstart": mended.kickstart.to_dict(
                         reveal(mended.kickstart.lines, request.vault)
                     ),
-                    "kickstart_file": places.kickstart,
+                    "kickstart_file": work / "kickstart" / "flat.ks",
                 }
             )
             wholes: list[bool] = []
             try:
                 outcome = _run_worker(job, request, lambda: wholes.append(True))
             finally:
+                place.end(options, name)
                 _see_that_nothing_is_left((work, tmp, results))
                 if wholes:  # whatever came of the image: Anaconda need not run for the next
-                    keeping.keep(places.results, place, facts)
+                    keeping.keep(job.results, home, facts)
         return outcome, notes, found.title
+
+
+def _places(
+    options: LivemediaOptions, name: str, work: Path, tmp: Path, results: Path, into: Path
+) -> Places:
+    """Return the paths that livemedia-creator is told, which are those where it runs."""
+    if options.where == "host":
+        kickstart = work / "kickstart" / "flat.ks"
+        return Places(kickstart=kickstart, results=results / "results", tmp=tmp, logs=into / "logs")
+    kickstart = place.kickstart_path(name)
+    if options.where == "ssh":
+        there = place.remote_folder(options, name)
+        return Places(
+            kickstart=kickstart,
+            results=there / "results",
+            tmp=there / "tmp",
+            logs=there / "logs",
+        )
+    return Places(
+        kickstart=kickstart,
+        results=results.absolute() / "results",
+        tmp=tmp.absolute(),
+        logs=into.absolute() / "logs",
+    )
 
 
 def _is_local(kickstart: Kickstart) -> bool:
@@ -202,6 +234,7 @@ def _job(
     recipe = request.resolved.recipe
     return Job(
         name=request.resolved.name,
+        token="",
         argv=(),
         environment={},
         version=kept.version,

@@ -21,6 +21,7 @@ class Job(_Message):
 
     Attributes:
         name: the recipe's name.
+        token: a name for this run alone.
         argv: livemedia-creator's command line, or empty: its results are kept from before.
         environment: what it needs in its environment beside the caller's.
         version: its version.
@@ -44,6 +45,7 @@ class Job(_Message):
     """
 
     name: str
+    token: str
     argv: tuple[str, ...]
     environment: dict[str, str]
     version: str

@@ -49,14 +49,23 @@ def _lacking(request: Request, folders: dict[str, Path]) -> Iterator[HostError]:
             "livemedia-creator needs root: it mounts disk images and runs an installer",
             fix="run the same command as root; the direct engine needs none",
         )
-    missing = tools.missing([*_TOOLS, *_ITS_OWN])
+    options = request.resolved.recipe.livemedia
+    is_here = options.where == "host"
+    missing = tools.missing([*_TOOLS, *(_ITS_OWN if is_here else ())])
     if missing:
         yield HostError(
             f"{', '.join(missing)}: not installed",
             fix="install squashfs-tools, e2fsprogs and util-linux",
         )
-    is_virt = request.resolved.recipe.livemedia.mode == "virt"
-    if not is_virt and tools.find("anaconda") is None:
+    program = {"container": options.container_command[0], "ssh": options.ssh_command[0]}
+    program["mock"] = "mock"
+    if not is_here and tools.find(program[options.where]) is None:
+        yield HostError(
+            f"{program[options.where]} is not installed",
+            fix=f'install it, or run it elsewhere: [livemedia] where = "{options.where}" needs it',
+        )
+    is_virt = options.mode == "virt"
+    if is_here and not is_virt and tools.find("anaconda") is None:
         yield HostError(
             "anaconda is not installed",
             fix='run: dnf install lorax-lmc-novirt; or use mode = "virt" in [livemedia]',
@@ -105,7 +114,7 @@ def _doubts(
                 f"{folder} has {free} MiB left for {what}, and the root file system may have "
                 f"{size} MiB: a full one would not go in"
             )
-    if options.mode == "virt":
+    if options.mode == "virt" or options.where != "host":
         return
     host = _host()
     if host and host != (resolved.distro.name, resolved.distro.version.partition(".")[0]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from imagebuilder import command, tools
 from imagebuilder.engines.base import Request, digest_of
+from imagebuilder.engines.livemedia import place
 from imagebuilder.errors import HostError, ImageBuilderError
 
 NAME = "livemedia-creator"
 VARIABLE = "IMAGEBUILDER_LIVEMEDIA_CREATOR"
 DEVEL = "devel"  # what a source tree gives for its version
-_TIMEOUT = 60.0  # seconds, for -V and for --help
+_QUESTIONS = ("-V", "--help")
+_TIMEOUT = 60.0  # seconds, for each question
+_TIMEOUT_ELSEWHERE = 900.0  # the image of a container may have to be fetched first
 _OLDEST = 28
 _VERSION = re.compile(rf"{NAME}-(\S+)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z0-9][a-z0-9_-]*)")
@@ -101,6 +105,8 @@ def find(request: Request, *, ask: bool = False) -> Program:
         HostError: it is not there, cannot run, or is none that can be driven.
     """
     options = request.resolved.recipe.livemedia
+    if options.where != "host":
+        return _elsewhere(request, ask=ask)
     wanted = options.program or os.environ.get(VARIABLE, "") or NAME
     path = _path(wanted, request.resolved.project.root)
     checkout = _checkout(path)
@@ -109,7 +115,10 @@ def find(request: Request, *, ask: bool = False) -> Program:
     python_path = ":".join([*folders, *([inherited] if inherited else [])])
     argv = (str(path),) if os.access(path, os.X_OK) else (sys.executable, str(path))
     environment = (("PYTHONPATH", python_path),) if python_path else ()
-    answer = _answer(request, path, argv, environment, ask=ask)
+    facts = path.stat()
+    key = repr((argv, environment, facts.st_mtime_ns, facts.st_ino, facts.st_size))
+    calls = tuple((*argv, each) for each in _QUESTIONS)
+    answer = _answer(request, key, calls, environment, ask=ask)
     return Program(
         argv=argv,
         environment=environment,
@@ -117,6 +126,24 @@ def find(request: Request, *, ask: bool = False) -> Program:
         options=frozenset(answer.options),
         templates=options.lorax_templates or _templates(checkout),
         source=_source(checkout, path) if answer.version == DEVEL else "",
+    )
+
+
+def _elsewhere(request: Request, *, ask: bool) -> Program:
+    """Return the program of a container, a mock chroot or another host."""
+    options = request.resolved.recipe.livemedia
+    argv = (options.program or NAME,)
+    environment = (("PYTHONPATH", ":".join(options.python_path)),) if options.python_path else ()
+    variables = (f"{name}={value}" for name, value in (*environment, ("COLUMNS", "200")))
+    whole = ("env", *variables, *argv)
+    calls = tuple(place.asking(options, (*whole, each)) for each in _QUESTIONS)
+    answer = _answer(request, repr(calls), calls, (), ask=ask)
+    return Program(
+        argv=argv,
+        environment=environment,
+        version=answer.version,
+        options=frozenset(answer.options),
+        templates=options.lorax_templates,
     )
 
 
@@ -160,21 +187,20 @@ def has_templates(folder: Path) -> bool:
 
 def _answer(
     request: Request,
-    path: Path,
-    argv: tuple[str, ...],
+    key: str,
+    calls: tuple[tuple[str, ...], ...],
     environment: tuple[tuple[str, str], ...],
     *,
     ask: bool,
 ) -> _Answer:
-    facts = path.stat()
-    name = digest_of(repr((argv, environment, facts.st_mtime_ns, facts.st_ino, facts.st_size)))
+    name = digest_of(key)
     kept = request.cache_dir / "livemedia" / "programs" / f"{name}.json"
     if not ask:
         try:
             return _Answer.model_validate_json(kept.read_bytes())
         except (OSError, ValidationError):
             pass
-    answer = _asked(argv, dict(environment), request)
+    answer = _asked(calls, dict(environment), request)
     kept.parent.mkdir(parents=True, exist_ok=True)
     new = kept.with_name(f".{name}.{os.getpid()}")
     new.write_text(answer.model_dump_json())
@@ -182,14 +208,18 @@ def _answer(
     return answer
 
 
-def _asked(argv: tuple[str, ...], environment: dict[str, str], request: Request) -> _Answer:
-    said = [_run([*argv, option], environment, request) for option in ("-V", "--help")]
+def _asked(
+    calls: tuple[tuple[str, ...], ...], environment: dict[str, str], request: Request
+) -> _Answer:
+    said = [_run(call, environment, request) for call in calls]
+    there = place.title(request.resolved.recipe.livemedia)
+    name = f"{NAME} of {there}" if there else calls[0][-2]
     found = _VERSION.search(said[0])
     options = sorted(set(_OPTION.findall(said[1])))
     lacking = [each for each in _NEEDED if each not in options]
     if lacking:
         raise HostError(
-            f"{argv[-1]} cannot be driven: it lacks --{', --'.join(lacking)}",
+            f"{name} cannot be driven: it lacks --{', --'.join(lacking)}",
             excerpt="\n".join(said[0].splitlines()[:3]),
             fix=f"lorax {_OLDEST} or newer is needed",
         )
@@ -197,25 +227,28 @@ def _asked(argv: tuple[str, ...], environment: dict[str, str], request: Request)
     first = version.partition(".")[0]
     if first.isdigit() and int(first) < _OLDEST:
         raise HostError(
-            f"{argv[-1]} is version {version}, which is too old",
+            f"{name} is version {version}, which is too old",
             fix=f"lorax {_OLDEST} or newer is needed",
         )
     return _Answer(version=version, options=tuple(options))
 
 
-def _run(argv: list[str], environment: dict[str, str], request: Request) -> str:
+def _run(argv: tuple[str, ...], environment: dict[str, str], request: Request) -> str:
+    options = request.resolved.recipe.livemedia
+    there = place.title(options)
     try:
         result = command.run(
             argv,
-            timeout=_TIMEOUT,
+            timeout=_TIMEOUT if options.where == "host" else _TIMEOUT_ELSEWHERE,
             cancel=request.reporter.cancel,
             # argparse breaks lines, and perhaps words, at the width of the terminal.
             env={**os.environ, **environment, "COLUMNS": "200"},
-            what=f"asking {argv[0]} what it is",
+            what=f"asking {NAME} of {there}" if there else f"asking {argv[0]} what it is",
             keep=2000,
         )
     except ImageBuilderError as error:
         if isinstance(error, HostError) or error.kind == "interrupted":
             raise
-        raise HostError(error.what, excerpt=error.excerpt, fix=_INSTALL) from error
+        fix = f"see that this works: {shlex.join(argv)}" if there else _INSTALL
+        raise HostError(error.what, excerpt=error.excerpt, fix=fix) from error
     return result.stdout + result.stderr

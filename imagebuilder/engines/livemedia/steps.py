@@ -8,7 +8,7 @@ from pathlib import Path
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.base import Input, Request, StepSpec
 from imagebuilder.engines.direct.inputs import of_files
-from imagebuilder.engines.livemedia import initrd, mend, program, repack, watch
+from imagebuilder.engines.livemedia import initrd, mend, place, program, repack, watch
 from imagebuilder.engines.livemedia.arguments import chosen, dracut_arguments, is_image_only
 
 _ENGINE = Input.of("engine", "livemedia 1", "the livemedia engine")  # changed when its results do
@@ -76,7 +76,11 @@ def _of_install(request: Request, found: program.Program) -> Iterator[Input]:
         name, _, value = each.removeprefix("--").partition("=")
         if name not in _HOW:
             yield Input.of(f"--{name}", value, f"option --{name}")
-    iso = resolved.recipe.livemedia.iso
+    options = resolved.recipe.livemedia
+    if options.where in ("container", "mock"):  # another image has another Anaconda
+        named = options.container_image or options.mock_config
+        yield Input.of("place", named, place.title(options))
+    iso = options.iso
     if iso:
         facts = resolved.project.root.absolute() / Path(iso).expanduser()
         stamp = f"{facts.stat().st_size} {facts.stat().st_mtime_ns}" if facts.is_file() else ""

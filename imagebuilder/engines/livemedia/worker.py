@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.livemedia import diagnosis
+from imagebuilder.engines.livemedia import diagnosis, place
 from imagebuilder.engines.livemedia.assemble import Clock, assemble
 from imagebuilder.engines.livemedia.job import Job, Outcome
 from imagebuilder.engines.livemedia.run import Ended, Room, Run
@@ -90,12 +90,15 @@ def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
     """Run livemedia-creator; raise with the cause if it did not do what it was to do."""
     phases = 3 if job.image_only else len(PHASES)
     watch = Watch(logs, _ANACONDA, job.options, reporter, phases=phases)
+    call = place.running(job, job.kickstart_file.read_text())
     result = command.run(
-        job.argv,
+        call.argv,
         timeout=60 * job.options.timeout + 120,
         cancel=reporter.cancel,
-        env={**os.environ, **job.environment},
+        env={**os.environ, **(job.environment if job.options.where == "host" else {})},
         cwd=job.work,
+        stdin=call.stdin,
+        hold=True,
         log=logs / "output.log",
         on_line=watch.line,
         on_error_line=watch.line,
@@ -105,6 +108,9 @@ def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
         what="livemedia-creator",
     )
     watch.close()
+    place.check_ran(job.options, result, logs / "output.log")
+    if not watch.ended:
+        place.fetch(job, results=result.returncode == 0)
     _collect(logs)
     if result.returncode == 0 and not watch.ended:
         return {f"{STEP}:{name}": each for name, each in watch.seconds.items()}

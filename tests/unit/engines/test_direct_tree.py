@@ -218,6 +218,41 @@ def test_a_link_for_resolv_conf_that_a_recipe_made_stays(tree: Tree) -> None:
     assert (tree.root / "etc/resolv.conf").readlink() == Path("/run/mine")
 
 
+KEYS = "etc/systemd/system/ssh-host-keys.service"
+
+
+def test_ssh_host_keys_are_made_at_boot(tree: Tree) -> None:
+    written(tree.root, {"usr/bin/ssh-keygen": "", "lib/systemd/system/ssh.service": ""})
+    assert "ssh-keygen -A" in sealed(tree).read(KEYS)
+    for each in ("ssh.service", "ssh.socket"):
+        link = tree.root / f"etc/systemd/system/{each}.requires/ssh-host-keys.service"
+        assert link.exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"usr/bin/ssh-keygen": ""},
+        {
+            "usr/bin/ssh-keygen": "",
+            "lib/systemd/system/ssh.service": "",
+            "usr/lib/systemd/system/sshd-keygen@.service": "ExecStart=/usr/bin/ssh-keygen -A",
+        },
+        {
+            "usr/bin/ssh-keygen": "",
+            "lib/systemd/system/ssh.service": "",
+            "etc/systemd/system/own.service": "ExecStart=/bin/sh -c 'ssh-keygen -A'",
+        },
+    ],
+)
+def test_no_unit_is_made_without_a_server_or_with_one_that_makes_keys(
+    tree: Tree, files: dict[str, str]
+) -> None:
+    written(tree.root, files)
+    assert not sealed(tree).exists(f"/{KEYS}")
+
+
 def test_all_times_are_clamped(tree: Tree) -> None:
     written(tree.root, {"old": "", "new/file": ""})
     os.utime(tree.root / "old", (1000, 1000))

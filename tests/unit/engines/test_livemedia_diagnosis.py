@@ -175,3 +175,9 @@ def test_what_the_end_itself_brought_about_is_no_cause(make_run: MakeRun) -> Non
     error = explain(make_run(LIVEMEDIA, "umount: /mnt/sysimage: target is busy", ended="silence"))
     assert "was ended" in error.what
     assert "unmount" not in error.what
+
+
+def test_a_program_that_repeats_itself_is_told(make_run: MakeRun) -> None:
+    lines = "\n".join(f"12:00:{n % 60:02},5 DBG anaconda: waiting" for n in range(300))
+    error = explain(make_run(ANACONDA, lines, ended="timeout"))
+    assert "the same over and over: DBG anaconda: waiting" in error.what

@@ -227,6 +227,19 @@ def parsed_error() -> Callable[[str], InputError]:
     return make
 
 
+@pytest.mark.parametrize(
+    "line", ['bootloader --append="{}"', "%post --log=/{}", "@{} --nodefaults", "%include {}"]
+)
+def test_a_line_that_is_far_too_long_is_refused_at_once(composed: Composed, line: str) -> None:
+    text = line.format("a" * 900_000)
+    inside = f"%packages\n{text}\n%end\n" if line[0] == "@" else f"\n{text}\n%end\n"
+    began = time.process_time()
+    with pytest.raises(InputError) as caught:
+        composed({"a.ks": inside})
+    assert time.process_time() - began < 10
+    assert place(caught.value) == ("kickstarts/a.ks", 2)
+
+
 def test_several_errors_are_said_at_once(composed: Composed) -> None:
     with pytest.raises(InputError) as caught:
         composed({"a.ks": "nosuch\n%include b.ks\nlang\n", "b.ks": "skipx\nservices --foo\n"})

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -37,6 +38,20 @@ def test_put_get_stat_list_delete(store: FileStore, root: Path) -> None:
     store.delete("a/b.json")
     assert store.get("a/b.json") is None
     assert list((root / ".tmp").iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_cleared(store: FileStore, root: Path) -> None:
+    assert store.clear(2.0, dry_run=False, cancel=Cancel()) == 0  # nothing is there
+    store.prepare(Cancel())
+    for name, at in (("old", 1), ("busy", 1), ("new", 3)):
+        (root / ".tmp" / name).write_bytes(b"12345")
+        os.utime(root / ".tmp" / name, (at, at))
+    with (root / ".tmp/busy").open() as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        assert store.clear(2.0, dry_run=True, cancel=Cancel()) == 5
+        assert (root / ".tmp/old").exists()
+        assert store.clear(2.0, dry_run=False, cancel=Cancel()) == 5
+    assert sorted(each.name for each in (root / ".tmp").iterdir()) == ["busy", "new"]
 
 
 def test_conditional_writes(store: FileStore) -> None:
