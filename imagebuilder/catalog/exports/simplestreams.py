@@ -182,7 +182,9 @@ def _content_id(pointer: Channel) -> str:
 
 
 def _key(pointer: Channel) -> str:
-    return f"streams/v1/{pointer.name}/{pointer.channel}.json"
+    # Readers put paths into URLs as they stand, and S3 takes a plus sign there for a space; names
+    # of recipes have no capitals, so that no two of these are the same.
+    return f"streams/v1/{pointer.name.replace('+', 'PLUS')}/{pointer.channel}.json"
 
 
 def _updated(time: str) -> str:

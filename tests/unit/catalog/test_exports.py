@@ -308,9 +308,13 @@ def test_a_damaged_release_is_said_and_the_others_are_exported(
     with pytest.raises(CatalogError, match=r"not all exports follow .*is not the manifest"):
         catalog.export()
     assert stream.read_bytes() == before
-    other = make_image("other")
+    other = make_image("a+b")
     catalog.publish(other, channel="testing", evidence=passing(other))
-    assert (root / "exports/fcos/other/streams/testing.json").is_file()
+    assert (root / "exports/fcos/a+b/streams/testing.json").is_file()
+    # Readers put this path into a URL as it stands, where a plus sign could be a space.
+    content = read(root / "streams/v1/index.json")["index"]["imagebuilder.a+b:testing:v3:download"]
+    assert content["path"] == "streams/v1/aPLUSb/testing.json"
+    assert (root / content["path"]).is_file()
 
 
 def test_nothing_leaves_the_catalog(
