@@ -18,7 +18,6 @@ from imagebuilder.engines.direct.fate_kinds import Fate, Row
 from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
 from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.params import Declared
-from imagebuilder.project import ProjectFile
 from imagebuilder.recipe import (
     Content,
     FileEntry,
@@ -31,6 +30,7 @@ from imagebuilder.recipe import (
     Waiver,
     json_schema,
 )
+from imagebuilder.settings import ProjectFile
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

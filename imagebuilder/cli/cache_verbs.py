@@ -86,7 +86,7 @@ def prune(context: Context) -> int:
 
 def _limit(context: Context) -> int:
     """Return the limit of the project; outside of one, that of a project that says none."""
-    from imagebuilder.project import ProjectFile
+    from imagebuilder.settings import ProjectFile
 
     try:
         return context.project().settings.cache_limit

@@ -11,7 +11,7 @@ from imagebuilder.names import PROJECT_FILE
 
 if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog
-    from imagebuilder.project import ProjectFile
+    from imagebuilder.settings import ProjectFile
 
 
 def asked(context: Context) -> str:

@@ -16,9 +16,10 @@ from imagebuilder import files
 from imagebuilder.declaration import Declaration, validate
 from imagebuilder.errors import ImageBuilderError, InputError, Location, StepError
 from imagebuilder.kickstart import compose
-from imagebuilder.project import Project, ProjectFile
+from imagebuilder.project import Project
 from imagebuilder.recipe import json_schema
 from imagebuilder.scaffold import init_project
+from imagebuilder.settings import ProjectFile
 
 MADE = {
     "imagebuilder.toml",
