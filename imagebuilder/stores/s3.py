@@ -7,7 +7,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -127,7 +127,9 @@ class S3Store:
                     raise
                 try:
                     data = b"".join(_chunks(answer["Body"], limit + 1))
-                    _check_not_cut(len(data), min(int(answer["ContentLength"]), limit + 1))
+                    _check_not_cut(
+                        len(data), min(int(_said(answer, "ContentLength", url)), limit + 1)
+                    )
                     break
                 except FAILURES:
                     if not next(pauses, False):
@@ -137,7 +139,7 @@ class S3Store:
                 f"is larger than the {limit} bytes that such an object may have",
                 where=Location(file=url),
             )
-        return Object(key=key, data=data, etag=str(answer["ETag"]))
+        return Object(key=key, data=data, etag=str(_said(answer, "ETag", url)))
 
     def put(
         self,
@@ -202,8 +204,8 @@ class S3Store:
                     if is_absent(error):
                         raise missing(url) from None
                     raise
-                etag = str(answer["ETag"])
-                before, end = got, got + int(answer["ContentLength"])
+                etag = str(_said(answer, "ETag", url))
+                before, end = got, got + int(_said(answer, "ContentLength", url))
                 try:
                     for data in _chunks(answer["Body"], size + 1 - got):
                         cancel.check()
@@ -229,11 +231,12 @@ class S3Store:
                 if is_absent(error):
                     return None
                 raise
+        url = self.url_of(key)
         return Stat(
             key=key,
-            size=found["ContentLength"],
-            modified=found["LastModified"].timestamp(),
-            etag=str(found["ETag"]),
+            size=_said(found, "ContentLength", url),
+            modified=_said(found, "LastModified", url).timestamp(),
+            etag=str(_said(found, "ETag", url)),
         )
 
     def list(self, prefix: str) -> Iterator[Stat]:
@@ -248,13 +251,20 @@ class S3Store:
                 )
             for each in page.get("Contents", ()):
                 key = each["Key"].removeprefix(self._prefix)
-                if is_key(key):
+                # Nothing but what was asked for, whatever a server that is not trusted names.
+                if is_key(key) and each["Key"].startswith(self._prefix + prefix):
                     yield Stat(
                         key=key, size=each["Size"], modified=each["LastModified"].timestamp()
                     )
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            before, token = token, {"ContinuationToken": page.get("NextContinuationToken", "")}
+            if token == before or not token["ContinuationToken"]:
+                raise CatalogError(
+                    "cannot be listed: the server says that there is more, and gives the same "
+                    "page again",
+                    where=Location(file=self.url_of(prefix)),
+                )
 
     def delete(self, key: str) -> None:
         """Remove an object."""
@@ -316,6 +326,21 @@ class S3Store:
 
     def _lower(self, key: str) -> dict[str, str]:
         return {name.lower(): value for name, value in self._where(key).items()}
+
+
+def _said(answer: Mapping[str, Any], name: str, url: str) -> Any:
+    """Return a field of an answer that every S3 server gives.
+
+    Raises:
+        CatalogError: this one does not.
+    """
+    if name not in answer:
+        raise CatalogError(
+            f"cannot be read: the server's answer has no {name}",
+            where=Location(file=url),
+            fix="see that no proxy before the server changes or compresses its answers",
+        )
+    return answer[name]
 
 
 def _pauses() -> Iterator[bool]:

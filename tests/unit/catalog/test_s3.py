@@ -365,6 +365,47 @@ def test_lists_longer_than_a_page(store: S3Store, monkeypatch: pytest.MonkeyPatc
     assert [each.key for each in store.list("b/")] == []
 
 
+def test_a_list_that_never_ends_or_names_what_was_not_asked_for(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a/1", "b/1"):
+        store.put(key, b"")
+    real = store._client.list_objects_v2
+
+    def everything(Prefix: str, **values: Any) -> Any:  # noqa: N803
+        return real(**values)
+
+    monkeypatch.setattr(store._client, "list_objects_v2", everything)
+    assert [each.key for each in store.list("a/")] == ["a/1"]
+    for more in ({}, {"NextContinuationToken": "same"}):
+
+        def endless(more: dict[str, str] = more, **_: Any) -> Any:
+            return {"IsTruncated": True, **more}
+
+        monkeypatch.setattr(store._client, "list_objects_v2", endless)
+        with pytest.raises(CatalogError, match="the same page again"):
+            list(store.list("a/"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "lacks"),
+    [("get_object", "ETag"), ("get_object", "ContentLength"), ("head_object", "LastModified")],
+)
+def test_an_answer_that_lacks_something_is_a_clear_error(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch, request_: str, lacks: str
+) -> None:
+    store.put("k", b"x")
+    real = getattr(store._client, request_)
+
+    def without(**values: Any) -> Any:
+        return {name: value for name, value in real(**values).items() if name != lacks}
+
+    monkeypatch.setattr(store._client, request_, without)
+    with pytest.raises(CatalogError, match=f"answer has no {lacks}") as caught:
+        store.get("k") if request_ == "get_object" else store.stat("k")
+    assert "proxy" in caught.value.fix
+
+
 # ----- URLs and settings -------------------------------------------------------------------------
 
 
