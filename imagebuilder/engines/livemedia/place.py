@@ -7,6 +7,8 @@ that runs there.  So the end of ours reaches another host and the daemon of a co
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ _COPY_TIMEOUT = 3600.0  # seconds to bring the results from another host
 _END_TIMEOUT = 60.0
 _SCRIPTS = Path(__file__).parent
 _NOT_RUN = range(125, 128)  # what podman and docker end with if they could not run anything
+_TOKEN = re.compile(r"imagebuilder-(\d+)-(\d+)-[0-9a-f]+")
 _LOST = 255  # what ssh ends with if it has no connection
 
 
@@ -34,8 +37,16 @@ class Call:
 
 
 def token() -> str:
-    """Return a name for one run, which is no other's."""
-    return f"imagebuilder-{secrets.token_hex(6)}"
+    """Return a name for one run, which is no other's, and says whose it is."""
+    return f"imagebuilder-{os.getpid()}-{_began(os.getpid())}-{secrets.token_hex(4)}"
+
+
+def _began(pid: int) -> str:
+    """Return when a process began, in ticks since the boot (proc(5)); "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
 def remote_folder(options: LivemediaOptions, name: str) -> Path:
@@ -203,26 +214,40 @@ def _spread(source: Path, target: Path) -> None:
 
 
 def end(options: LivemediaOptions, name: str) -> None:
-    """See that nothing of a run is left, whatever ended it."""
+    """See that nothing of a run is left, nor of those whose processes were killed.
+
+    A container's processes and mounts went with its namespaces; what may be left is what its
+    engine noted of it.
+    """
     if options.where != "container":
         return
     try:
-        command.run(
-            [*options.container_command, "rm", "--force", name],
-            timeout=_END_TIMEOUT,
-            check=False,
-            what="removing the container",
+        asked = ["ps", "--all", "--filter=name=imagebuilder-", "--format={{.Names}}"]
+        listed = command.run(
+            [*options.container_command, *asked], timeout=_END_TIMEOUT, what="listing containers"
         )
+        dead = [each for each in listed.stdout.split() if each == name or _is_dead(each)]
+        if dead:
+            command.run(
+                [*options.container_command, "rm", "--force", *dead],
+                timeout=_END_TIMEOUT,
+                what="removing the container",
+            )
     except ImageBuilderError:
-        pass  # as a rule it has removed itself; what it mounted went with its namespaces
+        pass  # the next run will try it again
+
+
+def _is_dead(name: str) -> bool:
+    found = _TOKEN.fullmatch(name)
+    return found is not None and _began(int(found[1])) != found[2]
 
 
 def _container(options: LivemediaOptions, given: Sequence[str]) -> tuple[str, ...]:
-    run = (*options.container_command, "run", *given)
-    if Path(options.container_command[-1]).name == "podman":
-        # Its process is in our cgroup and PID namespace, and so ends with us.
-        run = (*run, "--cgroups=disabled")
-    return (*run, *options.container_args)
+    own: tuple[str, ...] = ()
+    if Path(options.container_command[0]).name == "podman":
+        # systemd would take the numbers of processes for those of its own PID namespace.
+        own = ("--cgroup-manager=cgroupfs",)
+    return (*options.container_command, *own, "run", *given, *options.container_args)
 
 
 def _mock(options: LivemediaOptions) -> tuple[str, ...]:
