@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shlex
 import socket
 import struct
@@ -52,6 +53,7 @@ def _serve(connection: socket.socket) -> None:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         lock = threading.Lock()
+        gone = threading.Event()
 
         def say(kind: int, data: bytes) -> None:
             with lock:
@@ -61,8 +63,12 @@ def _serve(connection: socket.socket) -> None:
                     pass  # nobody is there any more; what runs is told by the end of its input
 
         def relay(kind: int, file: int) -> None:
-            while data := os.read(file, 1 << 16):
-                say(kind, data)
+            while not gone.is_set():
+                if select.select([file], [], [], 0.1)[0]:
+                    data = os.read(file, 1 << 16)
+                    if not data:
+                        return
+                    say(kind, data)
 
         def feed() -> None:
             assert process.stdin
@@ -76,6 +82,17 @@ def _serve(connection: socket.socket) -> None:
                 process.stdin.close()
             except OSError:
                 pass
+            # As sshd does it lets go of all ends once nobody is there, so that what still has
+            # something to say gets SIGPIPE.
+            hangup = select.poll()
+            try:
+                hangup.register(connection, select.POLLHUP)
+                while process.poll() is None:
+                    if hangup.poll(100):
+                        gone.set()
+                        return
+            except (OSError, ValueError):
+                pass  # all is over, and the connection closed
 
         assert process.stdout
         assert process.stderr
@@ -91,7 +108,10 @@ def _serve(connection: socket.socket) -> None:
         process.stdout.close()
         process.stderr.close()
         say(_STATUS, str(process.wait()).encode())
-        connection.shutdown(socket.SHUT_RDWR)
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # nobody is there
 
 
 def ask(path: str, command: list[str]) -> int:

@@ -7,11 +7,17 @@
 # FOLDER is made on another host, for tmp/, logs/ and results/; "" where folders are shared.
 set -u
 umask 077
+trap : PIPE # whoever listened may be gone when there is something to be said, and to be removed
 kickstart=$1 mark=$2 folder=$3
 shift 3
 
+# What was killed may be at work for a moment more, and so come between.
 clean() {
-    [ -z "$folder" ] || rm -rf --one-file-system -- "$folder"
+    left=50
+    while [ -n "$folder" ] && [ -e "$folder" ] && [ "$left" -gt 0 ]; do
+        rm -rf --one-file-system -- "$folder" 2>/dev/null || sleep 0.2
+        left=$((left - 1))
+    done
 }
 exec 3<&0 </dev/null
 text=$(sed -n "/^$mark\$/q;p" <&3) || exit 1
