@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.engines.livemedia.causes import CAUSES, Cause
-from imagebuilder.engines.livemedia.run import Run
+from imagebuilder.engines.livemedia.run import Room, Run
 from imagebuilder.errors import HostError, Location, StepError
 
 _AROUND = 4  # lines before and after the one that shows the cause
@@ -33,6 +33,8 @@ _ENDED = {
 
 
 _PLENTY = 128 << 20  # bytes: with so much it was another disk
+_MAKE_ROOM = "make room there, or name other folders in [livemedia] tmp_dir and result_dir"
+_NOTHING = 1 << 20  # bytes
 _ROOMY = 16 << 20  # bytes: a folder with less is full
 
 
@@ -52,6 +54,10 @@ def explain(run: Run) -> StepError | HostError:
     how = _how(run)
     where = f" (phase {run.phase})" if run.phase else ""
     logs = ", ".join(str(path.relative_to(run.logs)) for path, _ in texts if path.is_file())
+    full = [each for each in run.rooms if each.free < _ROOMY]
+    if full and (hit is None or hit.cause.is_vague):
+        what = f"livemedia-creator failed{where}: {_full(full[0])}; {_ENDED.get(run.ended, how)}"
+        return HostError(what, excerpt=_last(texts), fix=_MAKE_ROOM, log=_log(run, hit))
     limits = "the limits are [livemedia] timeout, phase_timeouts, silence"
     if run.ended:
         if hit and hit.cause.is_vague and hit.log.parent.name != "anaconda":
@@ -67,14 +73,6 @@ def explain(run: Run) -> StepError | HostError:
                 log=_log(run, None),
             )
     if hit is None:
-        full = [each for each in run.rooms if each.free < _ROOMY]
-        if full:
-            return HostError(
-                f"livemedia-creator failed{where}: {how}; the disk of {full[0].folder} is full",
-                excerpt=_last(texts),
-                fix="make room there, or name other folders in [livemedia]",
-                log=_log(run, None),
-            )
         return StepError(
             f"livemedia-creator failed{where}: {how}; the cause is not known",
             excerpt=_last(texts),
@@ -95,6 +93,27 @@ def explain(run: Run) -> StepError | HostError:
         fix=hit.cause.fix,
         log=hit.log if hit.log.is_file() else _log(run, None),
     )
+
+
+def check_rooms(rooms: tuple[Room, ...], logs: Path) -> None:
+    """Raise if a disk was full during a run that calls itself a success.
+
+    What is written to the disk image then is lost, and nobody is told.
+
+    Raises:
+        HostError: one was.
+    """
+    for each in rooms:
+        if each.free < _NOTHING:
+            raise HostError(
+                f"what was installed has holes: {_full(each)}",
+                fix=_MAKE_ROOM,
+                log=logs / "livemedia.log",
+            )
+
+
+def _full(room: Room) -> str:
+    return f"the disk is full: {room.folder} ({room.name}) had {room.free >> 20} MiB left"
 
 
 def _error_line(texts: list[tuple[Path, list[str]]]) -> str:

@@ -94,7 +94,7 @@ def check_disk(disk: Path, log: Path) -> None:
         check=False,
         what="checking the file system",
     )
-    if result.returncode & ~1:  # fsck(8): 1 says that errors were mended
+    if result.returncode:  # fsck(8): 1 says that errors were mended; a new one has none
         raise command.failure(
             result,
             what="the installed file system is damaged: fsck.ext4",

@@ -14,7 +14,10 @@ Ended = Literal["", "timeout", "phase-timeout", "silence", "flood"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Free space of a folder, in bytes; ``name`` is what it is for: ``tmp``, ``results``."""
+    """The least free space that a folder had during a run, in bytes.
+
+    ``name`` is what the folder is for: ``tmp``, ``results``.
+    """
 
     name: str
     folder: Path
@@ -35,7 +38,7 @@ class Run:
         stderr: the last lines of its standard error.
         results: the folder that it was to fill.
         kickstart: what it was given, each part with its origin.
-        rooms: free space when it ended.
+        rooms: how much room it had.
     """
 
     version: str

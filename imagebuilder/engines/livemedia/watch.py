@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +81,7 @@ class Watch:
         clock: seconds that only grow.
         done: what was done for it.
         phases: how many there will be.
+        folders: where it writes; how much room each had at the least is noted.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
         done: Callable[[], Work] = lambda: work_done(),
         phases: int = len(_BEGINS),
+        folders: Iterable[Path] = (),
     ) -> None:
         self._logs = logs
         self._anaconda = anaconda
@@ -101,6 +103,9 @@ class Watch:
         self._done = done
         self._had_done = done()
         self._phases = phases
+        self._folders = tuple(folders)
+        self.least: dict[Path, int] = {}
+        self._note_room()
         self._began = self._phase_began = self._alive = self._looked = clock()
         self._read: dict[Path, int] = {}
         self._sizes: dict[Path, int] = {}
@@ -124,6 +129,7 @@ class Watch:
             if worked > _BUSY * passed or moved > _MOVES * passed:
                 self._alive = now  # mksquashfs and dracut say nothing for minutes
             self._looked, self._had_done = now, done
+            self._note_room()
             for line in self._grown():
                 self._alive = now
                 self._take(line)
@@ -141,6 +147,15 @@ class Watch:
     def close(self) -> None:
         """Note how long the last phase took."""
         self._note_seconds()
+
+    def _note_room(self) -> None:
+        for folder in self._folders:
+            try:
+                found = os.statvfs(folder)
+            except OSError:  # it has just gone
+                continue
+            free = found.f_bfree * found.f_frsize  # root may use what is kept back, too
+            self.least[folder] = min(free, self.least.get(folder, free))
 
     def _note_seconds(self) -> None:
         now = self._clock()

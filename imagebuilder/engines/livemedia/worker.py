@@ -21,7 +21,7 @@ from imagebuilder import command, sandbox
 from imagebuilder.engines.livemedia import diagnosis, place
 from imagebuilder.engines.livemedia.assemble import Clock, assemble
 from imagebuilder.engines.livemedia.job import Job, Outcome
-from imagebuilder.engines.livemedia.run import Ended, Room, Run
+from imagebuilder.engines.livemedia.run import Room, Run
 from imagebuilder.engines.livemedia.watch import STEP, Watch
 from imagebuilder.errors import ImageBuilderError, StepError
 from imagebuilder.kickstart.document import lines_from_dict
@@ -89,7 +89,8 @@ def _not_ours(target: Path, hidden: tuple[str, ...], ours: list[Path]) -> tuple[
 def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
     """Run livemedia-creator; raise with the cause if it did not do what it was to do."""
     phases = 3 if job.image_only else len(PHASES)
-    watch = Watch(logs, _ANACONDA, job.options, reporter, phases=phases)
+    folders = {job.tmp: "tmp", job.results.parent: "results"}
+    watch = Watch(logs, _ANACONDA, job.options, reporter, phases=phases, folders=folders)
     call = place.running(job, job.kickstart_file.read_text())
     result = command.run(
         call.argv,
@@ -112,29 +113,30 @@ def _install(job: Job, logs: Path, reporter: Reporter) -> dict[str, float]:
     if not watch.ended:
         place.fetch(job, results=result.returncode == 0)
     _collect(logs)
+    rooms = tuple(
+        Room(name=folders[folder], folder=folder, free=free) for folder, free in watch.least.items()
+    )
     if result.returncode == 0 and not watch.ended:
+        diagnosis.check_rooms(rooms, logs)
         return {f"{STEP}:{name}": each for name, each in watch.seconds.items()}
-    raise diagnosis.explain(_run(job, logs, result, watch.ended, watch.phase))
+    raise diagnosis.explain(_run(job, logs, result, watch, rooms))
 
 
-def _run(job: Job, logs: Path, result: command.Result, ended: Ended, phase: str) -> Run:
+def _run(
+    job: Job, logs: Path, result: command.Result, watch: Watch, rooms: tuple[Room, ...]
+) -> Run:
     kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
-    folders = {"tmp": job.tmp, "results": job.results.parent}
     return Run(
         version=job.version,
         mode=job.options.mode,
         returncode=result.returncode,
-        ended=ended,
-        phase=phase,
+        ended=watch.ended,
+        phase=watch.phase,
         logs=logs,
         stderr=result.stderr or result.stdout,
         results=job.results,
         kickstart=kickstart,
-        rooms=tuple(
-            Room(name=name, folder=folder, free=shutil.disk_usage(folder).free)
-            for name, folder in folders.items()
-            if folder.is_dir()
-        ),
+        rooms=rooms,
     )
 
 

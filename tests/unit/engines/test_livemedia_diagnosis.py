@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from imagebuilder.engines.livemedia.diagnosis import explain
+from imagebuilder.engines.livemedia.diagnosis import check_rooms, explain
 from imagebuilder.engines.livemedia.run import Ended, Room, Run
 from imagebuilder.errors import HostError
 from imagebuilder.kickstart import Kickstart
@@ -181,3 +182,15 @@ def test_a_program_that_repeats_itself_is_told(make_run: MakeRun) -> None:
     lines = "\n".join(f"12:00:{n % 60:02},5 DBG anaconda: waiting" for n in range(300))
     error = explain(make_run(ANACONDA, lines, ended="timeout"))
     assert "the same over and over: DBG anaconda: waiting" in error.what
+
+
+def test_a_full_disk_is_the_cause_of_what_is_vague(make_run: MakeRun) -> None:
+    error = explain(make_run(LIVEMEDIA, "Problem zeroing free blocks of /r/x", free=0))
+    assert "the disk is full" in error.what
+
+
+def test_a_success_on_a_full_disk_is_none(tmp_path: Path) -> None:
+    rooms = (Room(name="results", folder=tmp_path, free=0),)
+    with pytest.raises(HostError, match=r"has holes: the disk is full: .* \(results\) had 0 MiB"):
+        check_rooms(rooms, tmp_path)
+    check_rooms((replace(rooms[0], free=1 << 30),), tmp_path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,3 +116,28 @@ def test_logs_without_end_are_ended(tmp_path: Path, clock: Clock) -> None:
     clock.now += 2
     assert watch.is_over()
     assert watch.ended == "flood"
+
+
+def test_the_least_room_that_there_was_is_noted(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([900, 5, 700])
+    real = os.statvfs(tmp_path)
+
+    def statvfs(_: Path) -> object:
+        return SimpleNamespace(f_bfree=next(free), f_frsize=real.f_frsize)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    watch = Watch(
+        tmp_path,
+        tmp_path,
+        LivemediaOptions(),
+        Reporter(subject="r"),
+        clock=lambda: clock.now,
+        done=Work,
+        folders=[tmp_path],
+    )
+    for _ in range(2):
+        clock.now += 2
+        watch.is_over()
+    assert watch.least == {tmp_path: 5 * real.f_frsize}
