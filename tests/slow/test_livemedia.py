@@ -275,6 +275,8 @@ def test_an_end_in_any_phase_leaves_nothing(bench: Bench, number: signal.Signals
         if number == signal.SIGKILL:
             if left := stays(rig.folder):
                 return f"left: {left}"
+            if case != cases[-1]:
+                return ""
             # What stays is files; the next build removes them.
             status, said = bench.build(Case(name=case.name, options=(WHOLE,), series=case.series))
             if status:
