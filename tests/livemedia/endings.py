@@ -227,6 +227,7 @@ ENDINGS = (
         options=(WHOLE, 'result_dir = "full"'),
         tmpfs="560m",
         moods={"anaconda": "occupy:{folder}/full"},
+        is_ours=True,  # a real one digs holes into its disk image, and so makes room again
         said="full has 0 MiB left|the disk is full|could not be copied",
     ),
 )
