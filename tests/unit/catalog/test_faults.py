@@ -290,6 +290,7 @@ from pathlib import Path
 from catalog.conftest import image_at, passing
 from imagebuilder.catalog import Catalog
 from imagebuilder.errors import CatalogError
+import imagebuilder.smoke  # loaded late otherwise, from where that user may not read
 image = image_at(Path({str(root.parent / "other")!r}), seed=9)
 catalog = Catalog.open({str(root)!r})
 if os.geteuid() == 0:
