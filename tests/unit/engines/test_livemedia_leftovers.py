@@ -105,7 +105,7 @@ def test_what_somebody_uses_stays_with_all_that_it_rests_on(
 
 def test_a_loop_device_of_another_namespace_stays(run: Callable[..., list[str]]) -> None:
     other = _LEFT + (
-        "unshare --mount sh -c 'echo >ready; sleep 300' >/dev/null 2>&1 & other=$!\n"
+        "unshare --mount sh -c 'echo >ready; exec sleep 300' >/dev/null 2>&1 & other=$!\n"
         "while [ ! -e ready ]; do sleep 0.05; done\n"
         "umount -R tmp/lorax.imgutils.xyz\n"
     )
