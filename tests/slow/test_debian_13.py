@@ -16,6 +16,11 @@ RECIPE = """\
 summary = "The base, of Debian 13"
 extends = "base"
 distro = "debian-13"
+
+[[checks]]
+name = "the language, which Debian 13 links anew at every boot"
+command = "cat /etc/default/locale"
+matches = "^LANG=C.UTF-8$"
 """
 
 

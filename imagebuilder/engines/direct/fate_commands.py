@@ -104,7 +104,10 @@ HONOURED: dict[str, Row] = {
         },
     ),
     "lang": Row(
-        honoured("`/etc/default/locale`; any but C and C.UTF-8 needs the package locales"),
+        honoured(
+            "`/etc/locale.conf`, which `/etc/default/locale` leads to; any but C and C.UTF-8 needs "
+            "the package locales"
+        ),
         {"--addsupport": honoured("further locales that are made")},
     ),
     "network": NETWORK,

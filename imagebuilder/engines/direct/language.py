@@ -43,8 +43,9 @@ def configure_lang(tree: Tree, command: Command) -> None:
     made = [name for name in dict.fromkeys(wanted) if name not in _BUILT_IN]
     if made and not tree.installed("locales-all"):
         _make(tree, made, command)
-    tree.write("/etc/default/locale", f"LANG={wanted[0]}\n")
-    tree.link("/etc/locale.conf", "default/locale")
+    # Debian 13 makes the second a link to the first at every boot (its tmpfiles.d/debian.conf).
+    tree.write("/etc/locale.conf", f"LANG={wanted[0]}\n")
+    tree.link("/etc/default/locale", "../locale.conf")
 
 
 def _make(tree: Tree, made: list[str], command: Command) -> None:
@@ -89,14 +90,20 @@ def configure_keyboard(tree: Tree, command: Command) -> tuple[str, ...]:
     if not names:
         names, variants = [console.partition("-")[0]], [""]
     options = ",".join(getattr(data, "switch_options", None) or [])
-    tree.write("/etc/vconsole.conf", f"KEYMAP={console}\n")
+    keymap = f"KEYMAP={console}\n"
+    # Debian 13 makes the one a link to the other at every boot.
+    is_one = "/etc/vconsole.conf" in tree.read("/usr/lib/tmpfiles.d/debian.conf")
+    if is_one:
+        tree.link("/etc/vconsole.conf", "default/keyboard")
+    else:
+        tree.write("/etc/vconsole.conf", keymap)
     tree.write(
         "/etc/default/keyboard",
         'XKBMODEL="pc105"\n'
         f'XKBLAYOUT="{",".join(names)}"\n'
         f'XKBVARIANT="{",".join(variants)}"\n'
         f'XKBOPTIONS="{options}"\n'
-        'BACKSPACE="guess"\n',
+        'BACKSPACE="guess"\n' + (keymap if is_one else ""),
     )
     if (console, names) != ("us", ["us"]) and not tree.exists("/bin/setupcon"):
         return (

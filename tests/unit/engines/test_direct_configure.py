@@ -113,6 +113,19 @@ def test_keyboards(configured: Callable[[str], Guest]) -> None:
     assert 'XKBOPTIONS="grp:alt_shift_toggle"' in configured(switch).read("/etc/default/keyboard")
 
 
+def test_what_debian_13_links_at_every_boot_is_linked_that_way(
+    tree: Guest, configured: Callable[[str], Guest]
+) -> None:
+    links = "L+ /etc/default/locale - - - - ../locale.conf\nL+ /etc/vconsole.conf - - - - x\n"
+    written(tree.root, {"usr/lib/tmpfiles.d/debian.conf": links})
+    configured("lang C.UTF-8\nkeyboard --vckeymap=de --xlayouts=de\n")
+    assert tree.read("/etc/locale.conf") == "LANG=C.UTF-8\n"
+    assert (tree.root / "etc/default/locale").readlink() == Path("../locale.conf")
+    assert (tree.root / "etc/vconsole.conf").readlink() == Path("default/keyboard")
+    assert "KEYMAP=de\n" in tree.read("/etc/vconsole.conf")
+    assert 'XKBLAYOUT="de"' in tree.read("/etc/default/keyboard")
+
+
 def test_a_layout_that_the_console_will_not_have_is_noted(
     tree: Guest, kickstart_of: Parsed
 ) -> None:
