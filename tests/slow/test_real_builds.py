@@ -234,7 +234,8 @@ def test_commands_are_applied(everything: imagebuilder.Image) -> None:
     def lines(path: str) -> list[str]:
         return content(everything, path).splitlines()
 
-    assert lines("/etc/default/locale") == ["LANG=de_DE.UTF-8"]
+    assert lines("/etc/locale.conf") == ["LANG=de_DE.UTF-8"]
+    assert paths["/etc/default/locale"].endswith(" ../locale.conf")
     assert paths["/etc/localtime"].endswith("/usr/share/zoneinfo/Europe/Berlin")
     assert "KEYMAP=de" in lines("/etc/vconsole.conf")
     assert 'XKBVARIANT="nodeadkeys"' in lines("/etc/default/keyboard")
