@@ -85,7 +85,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
     assert "1 MiB" in refusal(tmp_path, b"#" * (1 << 20) + b"\n").what
     assert refusal(tmp_path, "a = " + "[" * 50_000 + "]" * 50_000).exit_status == 2
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="a recipe is a file"):
         read(tmp_path / "folder.toml", "x")
 
 
