@@ -162,13 +162,18 @@ class Rig:
         }
         told = "".join(f"export {name}={shlex.quote(each)}\n" for name, each in exports.items())
         told += f"PATH={programs}:$PATH\nexport PATH\n"
-        stand_in = f'exec {sys.executable} -S -E {HERE}/livemedia_creator.py "$@"'
+        # What stands for another host or a container has a /tmp of its own, where a checkout
+        # would not be seen: scripts are taken along, the interpreter is the one behind links.
+        for name in ("livemedia_creator.py", "anaconda.py"):
+            shutil.copyfile(HERE / name, programs / name)
+        python = Path(sys.executable).resolve()
+        stand_in = f'exec {python} -S -E {programs}/livemedia_creator.py "$@"'
         # A real one may want Anaconda in /usr/sbin.
         lower = f"mount -t overlay -o lowerdir={programs}:/usr/sbin overlay /usr/sbin"
         around = f"""exec unshare --mount --propagation private sh -c '{lower} && exec "$@"' sh"""
         mksquashfs = shutil.which("mksquashfs")
         texts = {
-            "anaconda": f'exec {sys.executable} -S -E {HERE}/anaconda.py "$@"',
+            "anaconda": f'exec {python} -S -E {programs}/anaconda.py "$@"',
             "mksquashfs": _MKSQUASHFS.replace("{mksquashfs}", str(mksquashfs)),
             "livemedia-creator": told + (f'{around} {self.real} "$@"' if self.real else stand_in),
         }
