@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import cache, command
+from imagebuilder.engines.messages import listener
 from imagebuilder.errors import ImageBuilderError, StepError
 from imagebuilder.image import FACTS, Image
 from imagebuilder.options import Options
 from imagebuilder.plan import changed
-from imagebuilder.progress import Event, Reporter
+from imagebuilder.progress import Reporter
 from imagebuilder.project import Project
 from imagebuilder.reproducible.again import Order
 from imagebuilder.reproducible.differences import Difference, explain
@@ -112,19 +112,13 @@ def _build_again(project: Project, recipe: str, work: Path, options: Options) ->
     images: list[Image] = []
     failures: list[ImageBuilderError] = []
 
-    def take(line: str) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
-        if "event" in message:
-            event = Event(**message["event"])
-            options.observer(event)
-        elif "image" in message:
-            images.append(Image.open(Path(message["image"])))
-        elif "error" in message:
-            failures.append(ImageBuilderError.from_dict(message["error"]))
-
+    take = listener(
+        options.observer,
+        {
+            "image": lambda path: images.append(Image.open(Path(path))),
+            "error": lambda said: failures.append(ImageBuilderError.from_dict(said)),
+        },
+    )
     result = command.run(
         [sys.executable, "-P", "-m", "imagebuilder.reproducible.again"],
         timeout=_TIMEOUT,

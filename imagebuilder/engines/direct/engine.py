@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from imagebuilder import cache, command, sandbox, tools
-from imagebuilder.engines import squashfs
+from imagebuilder import cache, sandbox, tools
+from imagebuilder.engines import messages, squashfs
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
     checking,
@@ -36,11 +34,10 @@ from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.resolve import Resolution, resolve
 from imagebuilder.engines.direct.simulate import install
 from imagebuilder.engines.direct.sources import find_sources
-from imagebuilder.errors import HostError, ImageBuilderError, Location, StepError, listed
+from imagebuilder.errors import HostError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
-from imagebuilder.progress import Event
 from imagebuilder.project import ResolvedRecipe
 
 _NAMED = 5  # files that an error names
@@ -300,48 +297,18 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
 
 
 def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
-    outcomes: list[Outcome] = []
-    failures: list[ImageBuilderError] = []
-    is_damaged: list[bool] = []
-
-    def take(line: str) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
-        if "event" in message:
-            request.reporter.observer(Event(**message["event"]))
-        elif "layer" in message:
-            on_layer()
-        elif "damaged" in message:
-            is_damaged.append(True)
-        elif "outcome" in message:
-            outcomes.append(Outcome.model_validate(message["outcome"]))
-        elif "error" in message:
-            failures.append(ImageBuilderError.from_dict(message["error"]))
-
-    result = command.run(
-        sandbox.enclose(
-            [sys.executable, "-P", "-m", "imagebuilder.engines.direct.worker"],
+    is_damaged: list[object] = []
+    try:
+        outcome = messages.run_worker(
+            "imagebuilder.engines.direct.worker",
+            job.model_dump_json(),
+            request.reporter,
+            timeout=_TIMEOUT,
             network=not request.offline,
-        ),
-        timeout=_TIMEOUT,
-        stdin=job.model_dump_json().encode(),
-        cancel=request.reporter.cancel,
-        on_line=take,
-        raw=True,  # the worker masks secrets itself; masked here, its JSON could break
-        check=False,
-        what="building",
-    )
-    if is_damaged:
-        raise DamagedLayer
-    if failures:
-        raise failures[0]
-    if not outcomes or result.returncode != 0:
-        raise StepError(
-            f"the worker ended without a result (exit status {result.returncode})",
-            excerpt="\n".join(result.stderr.splitlines()[-15:]),
-            fix="this is a fault of imagebuilder, or the system ended the worker for lack of "
-            "memory: see dmesg",
+            on={"layer": lambda _: on_layer(), "damaged": is_damaged.append},
         )
-    return outcomes[0]
+    except StepError:
+        if is_damaged:
+            raise DamagedLayer from None
+        raise
+    return Outcome.model_validate(outcome)

@@ -7,8 +7,6 @@ then an outcome or an error.  Whatever it mounts or starts ends with it.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import shutil
 import sys
 import time
@@ -16,10 +14,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines import squashfs
+from imagebuilder.engines import messages, squashfs
 from imagebuilder.engines.direct import (
     debs,
     image_sources,
@@ -251,12 +248,7 @@ def _make_rootfs(bare: Path, job: Job, epoch: int, clock: _Clock) -> None:
 
 def main() -> int:
     """Run as a program: the job on standard input, messages on standard output."""
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever else prints must not come between the messages
-    os.umask(0o022)  # scripts are not to make other files for another caller
-
-    def say(kind: str, data: dict[str, Any]) -> None:
-        out.write(json.dumps({kind: _masked(data)}) + "\n")
+    say = messages.speaker()
 
     def observe(event: Event) -> None:
         say("event", event.to_dict())
@@ -280,15 +272,6 @@ def main() -> int:
         return 1
     say("outcome", outcome.model_dump(mode="json"))
     return 0
-
-
-def _masked(data: Any) -> Any:
-    """Return plain data with the secrets in its texts masked."""
-    if isinstance(data, str):
-        return command.redact(data)
-    if isinstance(data, dict):
-        return {key: _masked(each) for key, each in data.items()}
-    return [_masked(each) for each in data] if isinstance(data, list | tuple) else data
 
 
 def _in_words(error: OSError) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
 
-from imagebuilder import cache, command, sandbox, tools
-from imagebuilder.engines import squashfs
+from imagebuilder import cache, sandbox, tools
+from imagebuilder.engines import messages, squashfs
 from imagebuilder.engines.base import Made, Request, Step, StepSpec
 from imagebuilder.engines.direct import files
 from imagebuilder.engines.livemedia import (
@@ -36,7 +34,6 @@ from imagebuilder.errors import ImageBuilderError, InputError, StepError, joined
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.livemedia_options import LivemediaOptions
-from imagebuilder.progress import Event
 
 _GONE = 10.0  # seconds in which the kernel takes what a namespace held
 _SLACK = 900.0  # seconds beside those that the recipe gives livemedia-creator
@@ -283,43 +280,12 @@ def _see_that_nothing_is_left(folders: Sequence[Path]) -> None:
 
 def _run_worker(job: Job, request: Request, whole: Callable[[], None] = lambda: None) -> Outcome:
     """Run the worker; ``whole`` is called once what was installed may be kept."""
-    outcomes: list[Outcome] = []
-    failures: list[ImageBuilderError] = []
-
-    def take(line: str) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
-        if "event" in message:
-            request.reporter.observer(Event(**message["event"]))
-        elif "whole" in message:
-            whole()
-        elif "outcome" in message:
-            outcomes.append(Outcome.model_validate(message["outcome"]))
-        elif "error" in message:
-            failures.append(ImageBuilderError.from_dict(message["error"]))
-
-    result = command.run(
-        sandbox.enclose(
-            [sys.executable, "-P", "-m", "imagebuilder.engines.livemedia.worker"],
-            network=not job.offline,
-        ),
+    outcome = messages.run_worker(
+        "imagebuilder.engines.livemedia.worker",
+        job.model_dump_json(),
+        request.reporter,
         timeout=60 * job.options.timeout + squashfs.TIMEOUT + _SLACK,
-        stdin=job.model_dump_json().encode(),
-        cancel=request.reporter.cancel,
-        on_line=take,
-        raw=True,  # the worker masks secrets itself; masked here, its JSON could break
-        check=False,
-        what="building",
+        network=not job.offline,
+        on={"whole": lambda _: whole()},
     )
-    if failures:
-        raise failures[0]
-    if not outcomes or result.returncode != 0:
-        raise StepError(
-            f"the worker ended without a result (exit status {result.returncode})",
-            excerpt="\n".join(result.stderr.splitlines()[-15:]),
-            fix="this is a fault of imagebuilder, or the system ended the worker for lack of "
-            "memory: see dmesg",
-        )
-    return outcomes[0]
+    return Outcome.model_validate(outcome)

@@ -8,16 +8,15 @@ fixed names there, and take each other's files.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from imagebuilder import command, sandbox
+from imagebuilder.engines import messages
 from imagebuilder.engines.livemedia import diagnosis, place
 from imagebuilder.engines.livemedia.assemble import Clock, assemble
 from imagebuilder.engines.livemedia.job import Job, Outcome
@@ -170,12 +169,7 @@ def _mask(path: Path) -> None:
 
 def main() -> int:
     """Run as a program: the job on standard input, messages on standard output."""
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever else prints must not come between the messages
-    os.umask(0o022)  # scripts are not to make other files for another caller
-
-    def say(kind: str, data: dict[str, Any]) -> None:
-        out.write(json.dumps({kind: _masked(data)}) + "\n")
+    say = messages.speaker()
 
     def observe(event: Event) -> None:
         say("event", event.to_dict())
@@ -198,15 +192,6 @@ def main() -> int:
         return 1
     say("outcome", outcome.model_dump(mode="json"))
     return 0
-
-
-def _masked(data: Any) -> Any:
-    """Return plain data with the secrets in its texts masked."""
-    if isinstance(data, str):
-        return command.redact(data)
-    if isinstance(data, dict):
-        return {key: _masked(each) for key, each in data.items()}
-    return [_masked(each) for each in data] if isinstance(data, list | tuple) else data
 
 
 if __name__ == "__main__":
