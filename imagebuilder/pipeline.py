@@ -282,12 +282,13 @@ def publish_image(
         opened = catalog
     evidence = None
     if report:
+        paths = ", ".join(boot.path for boot in report.boots)
         passed = sum(check.outcome == "passed" for check in report.checks)
         evidence = TestEvidence(
             image_id=report.image,
             passed=report.passed,
             report=report.model_dump_json(indent=1).encode(),
-            summary=f"{report.boot_path}: {passed} of {len(report.checks)} checks passed",
+            summary=f"{paths}: {passed} of {len(report.checks)} checks passed",
         )
     return opened.publish(
         image,

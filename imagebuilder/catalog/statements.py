@@ -309,10 +309,12 @@ def _test_result(evidence: TestEvidence) -> dict[str, Any]:
         pass  # a report of somebody else's, whose tests have no names here
     else:
         configuration.insert(0, {"name": "checks", "digest": {"sha256": report.tested}})
-        boot = f"boot {report.boot_path}"
-        (failed if report.failure else passed).append(boot)
-        for each in report.checks:
-            (passed if each.outcome == "passed" else failed).append(each.title)
+        for boot in report.boots:
+            (failed if boot.failure else passed).append(f"boot {boot.path}")
+        # What holds over one path and not over another does not hold.
+        missed = {each.title for each in report.checks if each.outcome != "passed"}
+        for title in dict.fromkeys(each.title for each in report.checks):
+            (failed if title in missed else passed).append(title)
     return {
         "result": "PASSED" if evidence.passed else "FAILED",
         "configuration": configuration,

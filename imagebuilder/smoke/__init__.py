@@ -1,15 +1,11 @@
 """Smoke tests: an image is booted in a virtual machine and looked at from inside."""
 
-from imagebuilder.smoke.report import (
-    SmokeReport,
-    load_report,
-    report_error,
-    report_text,
-    why_not_up_to_date,
-)
+from imagebuilder.smoke.report import BootReport, SmokeReport, load_report, why_not_up_to_date
+from imagebuilder.smoke.report_text import report_error, report_text
 from imagebuilder.smoke.testing import smoke_test
 
 __all__ = [
+    "BootReport",
     "SmokeReport",
     "load_report",
     "report_error",

@@ -1,4 +1,4 @@
-"""SmokeReport: what a test of an image found, for programs, for people and as an error."""
+"""SmokeReport: what a test of an image found, and where it is kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder.checks import Check
-from imagebuilder.errors import CheckError
 from imagebuilder.image import Image, ImageId
 from imagebuilder.names import RecipeName
 from imagebuilder.recipe import SmokeOptions
@@ -21,9 +20,7 @@ from imagebuilder.recipe import SmokeOptions
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
 
 # Part of the digest of what was tested: raise it when a test comes to mean something else.
-_METHOD = 1
-
-_OUTPUT_LINES = 8  # of a failed check's output, shown to people; the report has more
+_METHOD = 2
 
 
 class _Model(BaseModel):
@@ -69,18 +66,14 @@ class Failure(_Model):
     )
 
 
-class SmokeReport(_Model):
-    """``smoke/report.json``."""
+class BootReport(_Model):
+    """One boot of the image over one path, and what was found in the guest."""
 
-    format: Literal[1] = 1
-    image: ImageId
-    recipe: RecipeName
-    tested: str = Field(description="a digest of the checks, the options and the way of testing")
-    started: str = Field(description="RFC 3339, UTC")
-    seconds: float = Field(description="of the whole test")
-    passed: bool
-    boot_path: str = Field(description="how the guest got its kernel: pxe-bios")
-    accelerator: Accelerator | None = Field(description="None: no guest was started")
+    path: str = Field(description="how the guest got its kernel: pxe-bios")
+    attempt: int = Field(default=1, ge=1, description="1, or more when the boot was repeated")
+    passed: bool = Field(description="it came up and every check holds")
+    seconds: float = Field(description="how long the machine ran")
+    accelerator: Accelerator
     kernel: str = Field(default="", description="what uname -r said in the guest")
     stages: dict[str, float] = Field(
         default_factory=dict, description="how far the boot came: seconds since power-on"
@@ -91,8 +84,37 @@ class SmokeReport(_Model):
     )
     checks: tuple[CheckResult, ...] = ()
     console_findings: tuple[ConsoleFinding, ...] = ()
-    failure: Failure | None = None
+    failure: Failure | None = Field(default=None, description="why the boot failed as a whole")
+    logs: str = Field(description="the folder of its logs, beside the report")
     notes: tuple[str, ...] = ()
+
+    @property
+    def failed_checks(self) -> tuple[CheckResult, ...]:
+        """Those that do not hold, or were not looked at."""
+        return tuple(check for check in self.checks if check.outcome != "passed")
+
+
+class SmokeReport(_Model):
+    """``smoke/report.json``."""
+
+    format: Literal[2] = 2
+    image: ImageId
+    recipe: RecipeName
+    tested: str = Field(description="a digest of the checks, the options and the way of testing")
+    started: str = Field(description="RFC 3339, UTC")
+    seconds: float = Field(description="of the whole test")
+    passed: bool
+    boots: tuple[BootReport, ...] = Field(
+        default=(), description="in their order; empty when no machine was started"
+    )
+    failure: Failure | None = Field(
+        default=None, description="why nothing was booted: the image is not what was built"
+    )
+
+    @property
+    def checks(self) -> tuple[CheckResult, ...]:
+        """What came of the checks, in all boots."""
+        return tuple(check for boot in self.boots for check in boot.checks)
 
 
 def digest_of(checks: Sequence[Check], options: SmokeOptions) -> str:
@@ -141,66 +163,3 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def report_error(report: SmokeReport, image: Image) -> CheckError:
-    """Return the error that stands for a failed report: it names what failed."""
-    log = image.smoke_dir / CONSOLE_LOG
-    if report.failure:
-        return CheckError(
-            f"{report.recipe}: {report.failure.what}",
-            fix=report.failure.fix,
-            excerpt=report.failure.excerpt,
-            log=log if log.exists() else None,
-        )
-    failed = [check for check in report.checks if check.outcome != "passed"]
-    names = ", ".join(check.title for check in failed)
-    lines = []
-    for check in failed:
-        lines.append(f"{check.title}: {check.message}")
-        lines += [f"  {line}" for line in check.output.splitlines()[-_OUTPUT_LINES:]]
-    return CheckError(
-        f"{report.recipe}: {len(failed)} of {len(report.checks)} checks failed: {names}",
-        excerpt="\n".join(lines),
-        fix=f"the report: {image.smoke_dir / REPORT}",
-        log=log if log.exists() else None,
-    )
-
-
-def report_text(report: SmokeReport) -> str:
-    """Return the report for people, without a newline at its end."""
-    lines = [
-        f"{report.recipe} {report.image}: {'passed' if report.passed else 'FAILED'} "
-        f"after {report.seconds:.0f} s",
-        *_failure_lines(report.failure),
-        f"  boot path            {report.boot_path}",
-    ]
-    if report.accelerator:
-        used = report.accelerator
-        lines.append(f"  accelerator          {used.used} ({used.cpu_model}): {used.why}")
-    if report.kernel:
-        lines.append(f"  kernel               {report.kernel}")
-    if report.seconds_to_multi_user is not None:
-        lines.append(
-            f"  multi-user.target    {report.seconds_to_multi_user:.1f} s after the kernel"
-        )
-    lines += [f"  {seconds:7.1f} s  {stage}" for stage, seconds in report.stages.items()]
-    for check in report.checks:
-        lines.append(f"  {check.outcome:7}  {check.title} ({check.seconds:.1f} s)")
-        if check.outcome != "passed":
-            lines.append(f"           {check.message}")
-            lines += [f"           | {line}" for line in check.output.splitlines()[-_OUTPUT_LINES:]]
-    if not report.checks:
-        lines.append("  no checks are declared: that it boots is all that was tested")
-    for finding in report.console_findings:
-        lines.append(f"  {finding.severity:5} on the console: {finding.meaning}")
-        lines.append(f"           | {finding.line}")
-    lines += [f"  note: {note}" for note in report.notes]
-    return "\n".join(lines)
-
-
-def _failure_lines(failure: Failure | None) -> list[str]:
-    if failure is None:
-        return []
-    lines = [f"  {failure.what}", *(f"  | {line}" for line in failure.excerpt.splitlines())]
-    return [*lines, f"  {failure.fix}"] if failure.fix else lines

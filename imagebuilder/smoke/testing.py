@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,24 +15,11 @@ from imagebuilder.errors import InputError
 from imagebuilder.image import Image
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.recipe import SmokeOptions
-from imagebuilder.smoke.accel import AccelChoice, choose, hung_verdict, remember
-from imagebuilder.smoke.boot import Boot, boot
-from imagebuilder.smoke.diagnosis import diagnose
-from imagebuilder.smoke.guest import runner_script, wanted
+from imagebuilder.smoke.accel import AccelChoice, choose
+from imagebuilder.smoke.guest import runner_script
 from imagebuilder.smoke.machine import ARCH, BOOT_PATHS, TCG_CPU_MODELS, BootPath, find_tools
-from imagebuilder.smoke.report import (
-    CONSOLE_LOG,
-    QEMU_LOG,
-    Accelerator,
-    CheckResult,
-    Failure,
-    SmokeReport,
-    digest_of,
-    store_report,
-)
-
-_STEP = "smoke"
-_TITLE_LIMIT = 100
+from imagebuilder.smoke.path_test import STEP, PathTest
+from imagebuilder.smoke.report import BootReport, Failure, SmokeReport, digest_of, store_report
 
 
 def smoke_test(
@@ -78,179 +67,97 @@ def smoke_test(
         )
     runner_script(checks, patience=1, slowness=1)  # raises, before anything is started
     reporter = Reporter(subject=image.recipe, observer=observer, cancel=cancel or Cancel())
-    path = BOOT_PATHS["pxe-bios"]
-    with reporter.step(_STEP, f"boot {image.id} ({path.title})"):
-        find_tools(path)
-        test = _Test(image=image, checks=checks, options=options, path=path, reporter=reporter)
-        report = test.run(accel, cache_dir, cpu_baseline)
-        store_report(report, image.smoke_dir)
+    paths = [BOOT_PATHS["pxe-bios"]]
+    titles = ", ".join(path.title for path in paths)
+    with reporter.step(STEP, f"boot {image.id} ({titles})"):
+        for path in paths:
+            find_tools(path)
+        with _new_logs(image.smoke_dir) as logs:
+            report = _report(
+                image, checks, options, paths, accel, cache_dir, cpu_baseline, reporter, logs
+            )
+            store_report(report, image.smoke_dir)
     return report
 
 
-class _Test:
-    def __init__(
-        self,
-        *,
-        image: Image,
-        checks: Sequence[Check],
-        options: SmokeOptions,
-        path: BootPath,
-        reporter: Reporter,
-    ) -> None:
-        self._image = image
-        self._checks = checks
-        self._options = options
-        self._path = path
-        self._reporter = reporter
-        self._notes: list[str] = []
-        self._started = datetime.now(UTC)
-        self._began = time.monotonic()
-
-    def run(self, choice: AccelChoice, cache_dir: Path, baseline: str) -> SmokeReport:
-        """Test the image; return the report."""
-        try:
-            self._image.verify()
-        except InputError as error:
-            return self._report(None, None, Failure(what=error.what, fix=error.fix))
+def _report(
+    image: Image,
+    checks: Sequence[Check],
+    options: SmokeOptions,
+    paths: Sequence[BootPath],
+    accel: AccelChoice,
+    cache_dir: Path,
+    cpu_baseline: str,
+    reporter: Reporter,
+    logs: Path,
+) -> SmokeReport:
+    started, began = datetime.now(UTC), time.monotonic()
+    boots: list[BootReport] = []
+    failure = _not_as_built(image)
+    if not failure:
         used = choose(
-            choice,
+            accel,
             cache_dir=cache_dir,
-            kernel=self._image.kernel,
-            cpus=self._options.cpus,
-            cpu_baseline=baseline,
-            cancel=self._reporter.cancel,
+            kernel=image.kernel,
+            cpus=options.cpus,
+            cpu_baseline=cpu_baseline,
+            cancel=reporter.cancel,
         )
-        self._reporter.note(_STEP, f"{used.used}: {used.why}")
-        seen = self._boot(used)
-        if used.used == "kvm" and choice == "auto" and _kvm_is_to_blame(seen):
-            remember(cache_dir, hung_verdict(used.cpu_model))
-            self._notes.append(
-                f"a first boot under KVM hung after {seen.seconds:.0f} s, so the test was "
-                "repeated under software emulation"
+        reporter.note(STEP, f"{used.used}: {used.why}")
+        for path in paths:
+            test = PathTest(
+                image=image,
+                checks=checks,
+                options=options,
+                path=path,
+                cache_dir=cache_dir,
+                cpu_baseline=cpu_baseline,
+                reporter=reporter,
+                logs=logs,
             )
-            used = Accelerator(
-                used="tcg",
-                why="software emulation, since the image hung under KVM, which had passed a trial",
-                cpu_model=TCG_CPU_MODELS[baseline],
-            )
-            self._reporter.note(_STEP, self._notes[-1])
-            seen = self._boot(used)
-        return self._report(used, seen, diagnose(seen))
-
-    def _boot(self, used: Accelerator) -> Boot:
-        """Boot once; the logs of an earlier test are replaced at the end, whole."""
-        folder = self._image.smoke_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        partial = f".{os.getpid()}."
-        names = (CONSOLE_LOG, QEMU_LOG)
-        try:
-            seen = boot(
-                self._image,
-                self._checks,
-                self._options,
-                path=self._path,
-                accelerator=used,
-                logs={name: folder / f"{partial}{name}" for name in names},
-                on_stage=lambda stage, seconds: self._reporter.note(
-                    _STEP, f"{stage}: {seconds:.1f} s after power-on"
-                ),
-                cancel=self._reporter.cancel,
-            )
-            for name in names:
-                (folder / f"{partial}{name}").replace(folder / name)
-        finally:
-            for name in names:
-                (folder / f"{partial}{name}").unlink(missing_ok=True)
-        return seen
-
-    def _report(
-        self, used: Accelerator | None, seen: Boot | None, failure: Failure | None
-    ) -> SmokeReport:
-        results = self._results(seen)
-        kernel, to_multi_user = _facts(seen)
-        notes = list(self._notes)
-        built_with = self._image.facts.kernel_release
-        if kernel and kernel != built_with:
-            notes.append(f"the kernel in the guest is {kernel}, the image's facts say {built_with}")
-        return SmokeReport(
-            image=self._image.id,
-            recipe=self._image.recipe,
-            tested=digest_of(self._checks, self._options),
-            started=self._started.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self._began, 1),
-            passed=failure is None and all(each.outcome == "passed" for each in results),
-            boot_path=self._path.name,
-            accelerator=used,
-            kernel=kernel,
-            stages=seen.stages if seen else {},
-            seconds_to_multi_user=to_multi_user,
-            checks=results,
-            console_findings=seen.findings if seen else (),
-            failure=failure,
-            notes=tuple(notes),
-        )
-
-    def _results(self, seen: Boot | None) -> tuple[CheckResult, ...]:
-        said = {
-            each.texts[0]: each.texts
-            for each in (seen.said if seen else ())
-            if each.word == "check"
-        }
-        return tuple(
-            _result(check, said.get(str(number))) for number, check in enumerate(self._checks, 1)
-        )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the half-written logs of tests that were killed."""
-    for path in folder.glob(".*.log"):
-        pid = path.name.split(".")[1]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            path.unlink(missing_ok=True)
-
-
-def _title(check: Check) -> str:
-    """Return what the report calls a check: one line, at most 100 characters."""
-    title = " ".join(check.title.split())
-    return title if len(title) <= _TITLE_LIMIT else title[: _TITLE_LIMIT - 1] + "…"
-
-
-def _result(check: Check, texts: tuple[str, ...] | None) -> CheckResult:
-    if texts is None:
-        message = f"wanted {wanted(check)}; the test ended before an answer"
-        return CheckResult(title=_title(check), kind=check.kind, outcome="not-run", message=message)
-    _, outcome, seconds, found, output = texts
-    return CheckResult(
-        title=_title(check),
-        kind=check.kind,
-        outcome="passed" if outcome == "passed" else "failed",
-        seconds=_number(seconds),
-        message=f"wanted {wanted(check)}; {found}",
-        output=output,
+            boots.append(test.run(used, may_fall_back=accel == "auto"))
+            used = boots[-1].accelerator
+    return SmokeReport(
+        image=image.id,
+        recipe=image.recipe,
+        tested=digest_of(checks, options),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 1),
+        passed=failure is None and all(boot.passed for boot in boots),
+        boots=tuple(boots),
+        failure=failure,
     )
 
 
-def _facts(seen: Boot | None) -> tuple[str, float | None]:
-    """Return the kernel's release and the seconds to multi-user.target, as the guest said."""
-    kernel, to_multi_user = "", None
-    for each in seen.said if seen else ():
-        if each.word == "hello":
-            kernel = each.texts[1]
-        elif each.word == "reached":
-            to_multi_user = round(_number(each.texts[0]) / 1_000_000, 2)
-    return kernel, to_multi_user
-
-
-def _number(text: str) -> float:
+def _not_as_built(image: Image) -> Failure | None:
     try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        image.verify()
+    except InputError as error:
+        return Failure(what=error.what, fix=error.fix)
+    return None
 
 
-def _kvm_is_to_blame(seen: Boot) -> bool:
-    """Whether a boot hung or broke in a way that a working KVM would not show."""
-    internal = any("KVM internal error" in finding.line for finding in seen.findings)
-    aborted = seen.exit_status is not None and seen.exit_status < 0 and seen.exit_status != -9
-    return seen.ending == "still" or internal or aborted or "KVM internal error" in seen.qemu_said
+@contextmanager
+def _new_logs(smoke_dir: Path) -> Iterator[Path]:
+    """Give a folder for the logs of a test; at its end each takes the place of the last one's."""
+    smoke_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(smoke_dir)
+    folder = smoke_dir / f".{os.getpid()}.new"
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+        for old in [each for each in smoke_dir.iterdir() if not each.name.startswith(".")]:
+            if old.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
+        for new in folder.iterdir():
+            new.replace(smoke_dir / new.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(smoke_dir: Path) -> None:
+    """Remove the half-written logs of tests that were killed."""
+    for path in smoke_dir.glob(".*.new"):
+        pid = path.name.split(".")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -121,7 +121,7 @@ def test_the_booted_machine_is_what_the_kickstart_says(
     report = imagebuilder.smoke_image(project, image, options)
     assert [each for each in report.checks if each.outcome != "passed"] == []
     assert len(report.checks) > 45
-    assert report.passed, report.failure
+    assert report.passed, report.boots[0].failure
 
 
 def test_what_has_no_effect_or_came_to_nothing_is_said(image: imagebuilder.Image) -> None:

@@ -95,7 +95,7 @@ def test_smart_server_boots_with_all_that_it_has(tmp_path: Path, cache_dir: Path
     assert {"intel_iommu=on", "iommu=pt", "nohz_full=2"} <= {*image.facts.kernel_args}
     report = imagebuilder.smoke_image(project, image, options)
     failed = [check for check in report.checks if check.outcome != "passed"]
-    assert report.passed, (report.failure, failed)
+    assert report.passed, (report.boots[0].failure, failed)
     titles = " ".join(check.title for check in report.checks)
     for name in ("libvirtd.service", "ovs-vswitchd.service", "cf-execd", "multipathd", "iSCSI"):
         assert name in titles

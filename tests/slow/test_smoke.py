@@ -76,14 +76,15 @@ def test_a_good_image_comes_up_and_a_failing_check_is_named(
     image = variant(base_image, tmp_path / "image", {})
     report = smoke(image, GOOD + BAD, tmp_path / "cache")
     assert report.failure is None
+    boot = report.boots[0]
+    assert boot.failure is None
     assert [check.outcome for check in report.checks] == ["passed"] * len(GOOD) + ["failed"] * 2
-    assert report.boot_path == "pxe-bios"
-    assert report.accelerator
-    assert report.accelerator.why
-    assert report.kernel == image.facts.kernel_release
-    assert report.seconds_to_multi_user
-    assert 1 < report.seconds_to_multi_user < report.stages["multi-user.target"]
-    assert list(report.stages) == [
+    assert boot.path == "pxe-bios"
+    assert boot.accelerator.why
+    assert boot.kernel == image.facts.kernel_release
+    assert boot.seconds_to_multi_user
+    assert 1 < boot.seconds_to_multi_user < boot.stages["multi-user.target"]
+    assert list(boot.stages) == [
         "boot script fetched",
         "kernel fetched",
         "initrd fetched",
@@ -93,7 +94,7 @@ def test_a_good_image_comes_up_and_a_failing_check_is_named(
         "multi-user.target",
         "checks done",
     ]
-    assert not [finding for finding in report.console_findings if finding.severity == "fatal"]
+    assert not [finding for finding in boot.console_findings if finding.severity == "fatal"]
     error = report_error(report, image)
     assert error.exit_status == 3
     assert "nope.service" in error.what
@@ -112,9 +113,10 @@ def test_an_initrd_without_the_live_modules_is_explained(base_image: Image, tmp_
     changed = initrd + bytes(-len(initrd) % 512) + archive(gone)
     image = variant(base_image, tmp_path / "image", {INITRD: changed})
     report = smoke(image, GOOD, tmp_path / "cache")
-    assert report.failure
-    assert "cannot boot a live image" in report.failure.what
-    assert "dracut-live" in report.failure.fix
+    failure = report.boots[0].failure
+    assert failure
+    assert "cannot boot a live image" in failure.what
+    assert "dracut-live" in failure.fix
     assert report.seconds < 200
 
 
@@ -138,12 +140,13 @@ def test_another_rootfs_than_the_command_line_names_is_not_mounted(
         "other": {ROOTFS: rootfs[:-1] + bytes([rootfs[-1] ^ 1])},
     }[case]
     report = smoke(variant(base_image, tmp_path / "image", changed), [], tmp_path / "cache")
-    assert report.failure
-    assert report.failure.what.startswith(f"the root file system {what}")
-    assert ("rootfs fetched" in report.stages) == (case != "gone")
-    assert "systemd of the image started" not in report.stages
+    boot = report.boots[0]
+    assert boot.failure
+    assert boot.failure.what.startswith(f"the root file system {what}")
+    assert ("rootfs fetched" in boot.stages) == (case != "gone")
+    assert "systemd of the image started" not in boot.stages
     # What cannot become better is said at once, not after a hundred attempts.
-    assert "attempt 3 of" not in report.failure.excerpt
+    assert "attempt 3 of" not in boot.failure.excerpt
 
 
 PROGRAM = """

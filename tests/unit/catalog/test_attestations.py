@@ -15,7 +15,7 @@ from imagebuilder.catalog.trust import Trust
 from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.image import Image
-from imagebuilder.smoke.report import Accelerator, CheckResult, SmokeReport
+from imagebuilder.smoke.report import Accelerator, BootReport, CheckResult, SmokeReport
 
 from .conftest import image_at
 
@@ -37,9 +37,16 @@ def report(image: Image, *outcomes: tuple[str, str]) -> TestEvidence:
         started="2026-01-02T03:04:05Z",
         seconds=12.0,
         passed=passed,
-        boot_path="pxe-bios",
-        accelerator=Accelerator(used="tcg", why="no kvm", cpu_model="max"),
-        checks=checks,
+        boots=(
+            BootReport(
+                path="pxe-bios",
+                passed=passed,
+                seconds=11.0,
+                accelerator=Accelerator(used="tcg", why="no kvm", cpu_model="max"),
+                checks=checks,
+                logs="pxe-bios",
+            ),
+        ),
     )
     return TestEvidence(
         image_id=image.id, passed=passed, report=found.model_dump_json().encode(), summary="x"

@@ -23,6 +23,7 @@ from imagebuilder.project import Project
 from imagebuilder.sizes import human_size
 from imagebuilder.smoke.report import (
     Accelerator,
+    BootReport,
     CheckResult,
     Failure,
     SmokeReport,
@@ -431,12 +432,21 @@ def booted(no_traces: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             started="2026-01-01T00:00:00Z",
             seconds=1.0,
             passed=passed,
-            boot_path="pxe-bios",
-            accelerator=Accelerator(used="tcg", why="x", cpu_model="y"),
-            checks=(
-                CheckResult(title="unit a", kind="unit", outcome="passed" if passed else "failed"),
+            boots=(
+                BootReport(
+                    path="pxe-bios",
+                    passed=passed,
+                    seconds=1.0,
+                    accelerator=Accelerator(used="tcg", why="x", cpu_model="y"),
+                    checks=(
+                        CheckResult(
+                            title="unit a", kind="unit", outcome="passed" if passed else "failed"
+                        ),
+                    ),
+                    failure=None if passed else Failure(what="unit a is not active", fix="mend it"),
+                    logs="pxe-bios",
+                ),
             ),
-            failure=None if passed else Failure(what="unit a is not active", fix="mend it"),
         )
         store_report(report, image.smoke_dir)
         return report

@@ -1,0 +1,174 @@
+"""The test of an image over one boot path: one boot, and a second where KVM was to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.checks import Check
+from imagebuilder.image import Image
+from imagebuilder.progress import Reporter
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke.accel import hung_verdict, remember
+from imagebuilder.smoke.boot import Boot, boot
+from imagebuilder.smoke.diagnosis import diagnose
+from imagebuilder.smoke.guest import wanted
+from imagebuilder.smoke.machine import TCG_CPU_MODELS, BootPath
+from imagebuilder.smoke.report import (
+    CONSOLE_LOG,
+    QEMU_LOG,
+    Accelerator,
+    BootReport,
+    CheckResult,
+)
+
+STEP = "smoke"  # what progress calls a test
+_TITLE_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathTest:
+    """What is asked of one boot path.
+
+    Attributes:
+        image: what is booted.
+        checks: what must hold in the guest.
+        options: the machine.
+        path: how it gets its kernel.
+        cache_dir: where the verdict on KVM is kept.
+        cpu_baseline: the x86-64 level that the image's programs need.
+        reporter: is told of the stages.
+        logs: the folder in which this path's folder of logs is made.
+    """
+
+    image: Image
+    checks: Sequence[Check]
+    options: SmokeOptions
+    path: BootPath
+    cache_dir: Path
+    cpu_baseline: str
+    reporter: Reporter
+    logs: Path
+
+    def run(self, used: Accelerator, *, may_fall_back: bool) -> BootReport:
+        """Boot the image and look at the checks.
+
+        Args:
+            used: what runs the guest's processors.
+            may_fall_back: whether a KVM that hangs is replaced by software emulation.
+
+        Raises:
+            HostError, InputError, Interrupted: as for :func:`imagebuilder.smoke.smoke_test`.
+        """
+        seen = self._boot(used, 1)
+        if not (used.used == "kvm" and may_fall_back and _kvm_is_to_blame(seen)):
+            return self._report(used, seen, 1, [])
+        remember(self.cache_dir, hung_verdict(used.cpu_model))
+        note = (
+            f"a first boot under KVM hung after {seen.seconds:.0f} s, so the test was "
+            "repeated under software emulation"
+        )
+        used = Accelerator(
+            used="tcg",
+            why="software emulation, since the image hung under KVM, which had passed a trial",
+            cpu_model=TCG_CPU_MODELS[self.cpu_baseline],
+        )
+        self.reporter.note(STEP, note)
+        return self._report(used, self._boot(used, 2), 2, [note])
+
+    def _folder(self, attempt: int) -> Path:
+        return self.logs / (self.path.name if attempt == 1 else f"{self.path.name}.{attempt}")
+
+    def _boot(self, used: Accelerator, attempt: int) -> Boot:
+        folder = self._folder(attempt)
+        folder.mkdir()
+        return boot(
+            self.image,
+            self.checks,
+            self.options,
+            path=self.path,
+            accelerator=used,
+            logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG)},
+            on_stage=lambda stage, seconds: self.reporter.note(
+                STEP, f"{stage}: {seconds:.1f} s after power-on"
+            ),
+            cancel=self.reporter.cancel,
+        )
+
+    def _report(
+        self, used: Accelerator, seen: Boot, attempt: int, notes: Sequence[str]
+    ) -> BootReport:
+        results, failure = self._results(seen), diagnose(seen)
+        kernel, to_multi_user = _facts(seen)
+        built_with = self.image.facts.kernel_release
+        if kernel and kernel != built_with:
+            other = f"the kernel in the guest is {kernel}, the image's facts say {built_with}"
+            notes = [*notes, other]
+        return BootReport(
+            path=self.path.name,
+            attempt=attempt,
+            passed=failure is None and all(each.outcome == "passed" for each in results),
+            seconds=round(seen.seconds, 1),
+            accelerator=used,
+            kernel=kernel,
+            stages=seen.stages,
+            seconds_to_multi_user=to_multi_user,
+            checks=results,
+            console_findings=seen.findings,
+            failure=failure,
+            logs=self._folder(attempt).name,
+            notes=tuple(notes),
+        )
+
+    def _results(self, seen: Boot) -> tuple[CheckResult, ...]:
+        said = {each.texts[0]: each.texts for each in seen.said if each.word == "check"}
+        return tuple(
+            _result(check, said.get(str(number))) for number, check in enumerate(self.checks, 1)
+        )
+
+
+def _title(check: Check) -> str:
+    """Return what the report calls a check: one line, at most 100 characters."""
+    title = " ".join(check.title.split())
+    return title if len(title) <= _TITLE_LIMIT else title[: _TITLE_LIMIT - 1] + "…"
+
+
+def _result(check: Check, texts: tuple[str, ...] | None) -> CheckResult:
+    if texts is None:
+        message = f"wanted {wanted(check)}; the test ended before an answer"
+        return CheckResult(title=_title(check), kind=check.kind, outcome="not-run", message=message)
+    _, outcome, seconds, found, output = texts
+    return CheckResult(
+        title=_title(check),
+        kind=check.kind,
+        outcome="passed" if outcome == "passed" else "failed",
+        seconds=_number(seconds),
+        message=f"wanted {wanted(check)}; {found}",
+        output=output,
+    )
+
+
+def _facts(seen: Boot) -> tuple[str, float | None]:
+    """Return the kernel's release and the seconds to multi-user.target, as the guest said."""
+    kernel, to_multi_user = "", None
+    for each in seen.said:
+        if each.word == "hello":
+            kernel = each.texts[1]
+        elif each.word == "reached":
+            to_multi_user = round(_number(each.texts[0]) / 1_000_000, 2)
+    return kernel, to_multi_user
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _kvm_is_to_blame(seen: Boot) -> bool:
+    """Whether a boot hung or broke in a way that a working KVM would not show."""
+    internal = any("KVM internal error" in finding.line for finding in seen.findings)
+    aborted = seen.exit_status is not None and seen.exit_status < 0 and seen.exit_status != -9
+    return seen.ending == "still" or internal or aborted or "KVM internal error" in seen.qemu_said

@@ -1,0 +1,106 @@
+"""A report as a person reads it, and as the error that ends a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imagebuilder.errors import CheckError
+from imagebuilder.image import Image
+from imagebuilder.smoke.report import CONSOLE_LOG, BootReport, CheckResult, Failure, SmokeReport
+
+_OUTPUT_LINES = 8  # of a failed check's output; the report has more
+
+
+def report_error(report: SmokeReport, image: Image) -> CheckError:
+    """Return the error that stands for a failed report: it names what failed first."""
+    if report.failure:
+        return _broken(report, report.failure, image, None)
+    failed = [boot for boot in report.boots if not boot.passed]
+    for boot in failed:
+        if boot.failure:
+            return _broken(report, boot.failure, image, boot)
+    found = [(boot, check) for boot in failed for check in boot.failed_checks]
+    several = len(report.boots) > 1
+    names = ", ".join(
+        f"{check.title} ({boot.path})" if several else check.title for boot, check in found
+    )
+    return CheckError(
+        f"{report.recipe}: {len(found)} of {len(report.checks)} checks failed: {names}",
+        excerpt="\n".join(line for _, check in found for line in _check_lines(check)),
+        fix=f"the report: {image.smoke_dir}",
+        log=_console(image, failed[0]) if failed else None,
+    )
+
+
+def _broken(
+    report: SmokeReport, failure: Failure, image: Image, boot: BootReport | None
+) -> CheckError:
+    over = f" ({boot.path})" if boot and len(report.boots) > 1 else ""
+    return CheckError(
+        f"{report.recipe}{over}: {failure.what}",
+        fix=failure.fix,
+        excerpt=failure.excerpt,
+        log=_console(image, boot) if boot else None,
+    )
+
+
+def _console(image: Image, boot: BootReport) -> Path | None:
+    log = image.smoke_dir / boot.logs / CONSOLE_LOG
+    return log if log.exists() else None
+
+
+def report_text(report: SmokeReport) -> str:
+    """Return the report for people, without a newline at its end."""
+    lines = [
+        f"{report.recipe} {report.image}: {'passed' if report.passed else 'FAILED'} "
+        f"after {report.seconds:.0f} s",
+        *_failure_lines(report.failure),
+    ]
+    for boot in report.boots:
+        lines += _boot_lines(boot)
+    return "\n".join(lines)
+
+
+def _boot_lines(boot: BootReport) -> list[str]:
+    again = f", attempt {boot.attempt}" if boot.attempt > 1 else ""
+    used = boot.accelerator
+    lines = [
+        f"  boot path            {boot.path}{again}: {'passed' if boot.passed else 'FAILED'}",
+        *_failure_lines(boot.failure),
+        f"  accelerator          {used.used} ({used.cpu_model}): {used.why}",
+    ]
+    if boot.kernel:
+        lines.append(f"  kernel               {boot.kernel}")
+    if boot.seconds_to_multi_user is not None:
+        lines.append(f"  multi-user.target    {boot.seconds_to_multi_user:.1f} s after the kernel")
+    lines += [f"  {seconds:7.1f} s  {stage}" for stage, seconds in boot.stages.items()]
+    lines += _all_checks(boot.checks)
+    for finding in boot.console_findings:
+        lines.append(f"  {finding.severity:5} on the console: {finding.meaning}")
+        lines.append(f"           | {finding.line}")
+    return [*lines, *(f"  note: {note}" for note in boot.notes)]
+
+
+def _all_checks(checks: Sequence[CheckResult]) -> list[str]:
+    if not checks:
+        return ["  no checks are declared: that it boots is all that was tested"]
+    lines: list[str] = []
+    for check in checks:
+        lines.append(f"  {check.outcome:7}  {check.title} ({check.seconds:.1f} s)")
+        if check.outcome != "passed":
+            lines.append(f"           {check.message}")
+            lines += [f"           | {line}" for line in check.output.splitlines()[-_OUTPUT_LINES:]]
+    return lines
+
+
+def _check_lines(check: CheckResult) -> list[str]:
+    said = [f"  {line}" for line in check.output.splitlines()[-_OUTPUT_LINES:]]
+    return [f"{check.title}: {check.message}", *said]
+
+
+def _failure_lines(failure: Failure | None) -> list[str]:
+    if failure is None:
+        return []
+    lines = [f"  {failure.what}", *(f"  | {line}" for line in failure.excerpt.splitlines())]
+    return [*lines, f"  {failure.fix}"] if failure.fix else lines
