@@ -7,13 +7,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagebuilder import files, image
+from imagebuilder import build_record, files, image
+from imagebuilder.build_record import Recorder
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
 from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
 from imagebuilder.kickstart.redact import hidden_words, shown_value
@@ -73,9 +75,12 @@ def _made_meanwhile(plan: Plan) -> Image | None:
 def _make(plan: Plan, place: Path, *, again: bool) -> Image:
     staging = place / f"{_NEW}{secrets.token_hex(4)}"
     staging.mkdir()
+    recorder = Recorder(plan.image_id, plan.name, plan.steps, plan.request.reporter.observer)
+    reporter = replace(plan.request.reporter, observer=recorder)
     try:
-        made = plan.engine.make(plan.request, plan.steps, staging, again=again)
-        with plan.request.reporter.step("image", "putting the image together"):
+        request = replace(plan.request, reporter=reporter)
+        made = plan.engine.make(request, plan.steps, staging, again=again)
+        with reporter.step("image", "putting the image together"):
             began = time.monotonic()
             (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
             root = image.measure(staging / image.ROOTFS)
@@ -134,12 +139,13 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
                 notes=(*plan.notes, *made.notes),
             )
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
+            build_record.write(recorder.record(), staging)
             for path in (*(each for each in staging.iterdir() if each.is_file()), staging):
                 files.sync(path)
             files.put_in_place(staging, plan.folder)
     except BaseException as error:
         if isinstance(error, ImageBuilderError) and not isinstance(error, Interrupted):
-            _keep_logs(staging, place / FAILED, error)
+            _keep_logs(staging, place / FAILED, error, recorder)
         shutil.rmtree(staging, ignore_errors=True)
         raise
     _point(place / "latest", plan.image_id)
@@ -179,10 +185,16 @@ def _point(link: Path, target: str) -> None:
     temporary.replace(link)
 
 
-def _keep_logs(staging: Path, kept: Path, error: ImageBuilderError) -> None:
-    if not (staging / "logs").is_dir():
+def _keep_logs(staging: Path, kept: Path, error: ImageBuilderError, recorder: Recorder) -> None:
+    logs = staging / "logs"
+    try:
+        logs.mkdir(exist_ok=True)
+        build_record.write(recorder.record(error, logs), logs)
+    except OSError:
+        pass  # the disk may be what failed: the error itself is worth more than its record
+    if not logs.is_dir():
         return
     shutil.rmtree(kept, ignore_errors=True)
-    (staging / "logs").rename(kept)
-    if error.log and error.log.is_relative_to(staging / "logs"):
-        error.log = kept / error.log.relative_to(staging / "logs")
+    logs.rename(kept)
+    if error.log and error.log.is_relative_to(logs):
+        error.log = kept / error.log.relative_to(logs)

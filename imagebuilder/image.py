@@ -8,6 +8,7 @@
       image.json                               the facts: this module's ImageFacts
       packages.json  sbom.cdx.json             what is installed
       kickstart.ks                             what it was made from, without secrets
+      build.json                               why it was built, what took how long
       logs/                                    what the tools said
       smoke/                                   what tests found (written later)
 

@@ -18,6 +18,7 @@ from imagebuilder.cli import (
     lint_verb,
     lock_verbs,
     look,
+    report_verb,
     start_verbs,
     verbs,
 )
@@ -208,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     lint_verb.add(sub, common)
     changed_verb.add(sub, common)
     diff_verb.add(sub, common)
+    report_verb.add(sub, common, where)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)

@@ -12,6 +12,7 @@ from fakes import FakeEngine, MakeProject
 from filelock import FileLock
 
 from imagebuilder.build import build
+from imagebuilder.build_record import RECORD
 from imagebuilder.engines import Request
 from imagebuilder.errors import HostError, Interrupted, StepError
 from imagebuilder.image import ARTEFACTS, FACTS, Image
@@ -70,7 +71,9 @@ def test_a_whole_image(world: World) -> None:
     assert image.path == world.place / plan.image_id
     assert world.left() == sorted([plan.image_id, "latest"])
     assert (world.place / "latest").readlink() == Path(plan.image_id)
-    assert sorted(path.name for path in image.path.iterdir()) == sorted([*ARTEFACTS, FACTS, "logs"])
+    assert sorted(path.name for path in image.path.iterdir()) == sorted(
+        [*ARTEFACTS, FACTS, RECORD, "logs"]
+    )
     image.verify()
     facts = image.facts
     assert (facts.id, facts.recipe, facts.summary) == (plan.image_id, "r", "x")

@@ -6,18 +6,15 @@ page, and its policy (CSP) lets only these two run, by their digests.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
 from pydantic import ValidationError
 
+from imagebuilder import webpage
 from imagebuilder.catalog import layout, packages, read
 from imagebuilder.catalog.exports.file import File
 from imagebuilder.catalog.exports.view import AT_A_TIME, Reader, RecipeView, State
@@ -29,7 +26,6 @@ from imagebuilder.catalog.signed import Envelope
 from imagebuilder.errors import CatalogError
 from imagebuilder.image import Package
 from imagebuilder.progress import Reporter
-from imagebuilder.sizes import human_size
 from imagebuilder.stores import ObjectStore
 
 KEY = "index.html"
@@ -145,8 +141,7 @@ def page(reader: Reader, state: PageState, base: str | None, reporter: Reporter)
         each.sha256: each.size for view in views for r in view.releases for each in r.artefacts
     }
     times = [each.history[-1].time for one in state.states for each in one.channels]
-    template = _template()
-    return template.render(
+    return _PAGE.render(
         url=reader.store.url,
         base=base,
         cards=cards,
@@ -157,7 +152,6 @@ def page(reader: Reader, state: PageState, base: str | None, reporter: Reporter)
         channels=sum(len(each.channels) for each in state.states),
         size=sum(blobs.values()),
         time=max(times, default=""),
-        policy=_POLICY,
     )
 
 
@@ -272,34 +266,9 @@ def _lists(
         return dict(zip(digests, pool.map(one, digests), strict=True))
 
 
-_SOURCE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-
-
-def _digest(tag: str) -> str:
-    found = re.search(rf"<{tag}>(.*?)</{tag}>", _SOURCE, re.DOTALL)
-    assert found  # the template has one of each, without anything to be filled in
-    digest = hashlib.sha256(found[1].encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-_POLICY = (
-    f"default-src 'none'; style-src {_digest('style')}; script-src {_digest('script')}; "
-    "base-uri 'none'; form-action 'none'"
+_PAGE = webpage.load(Path(__file__).with_name("page.html"))
+_PAGE.environment.filters["key"] = quote
+_PAGE.environment.filters["line"] = clean
+_PAGE.environment.globals.update(
+    release_key=layout.release_key, script_key=layout.script_key, blob_key=layout.blob_key
 )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["size"] = human_size
-    environment.filters["key"] = quote
-    environment.filters["line"] = clean
-    environment.globals.update(
-        release_key=layout.release_key, script_key=layout.script_key, blob_key=layout.blob_key
-    )
-    return environment.from_string(_SOURCE)
