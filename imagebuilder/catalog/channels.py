@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imagebuilder.catalog import layout, read, rules
+from imagebuilder.catalog import glance, layout, read, rules
 from imagebuilder.catalog.model import Channel, HistoryPage, Move, Pin, Release, dump
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
@@ -54,6 +54,8 @@ def move(
         return dump(moved)
 
     written = update(store, layout.channel_key(name, channel), change, cancel)
+    if written:
+        glance.note(store, read.as_channel(store, name, channel, written))
     # A write whose answer was lost is found again by its bytes, so they say what is there.
     return read.as_channel(store, name, channel, written) if written else seen[-1]
 
@@ -76,7 +78,8 @@ def pin(store: ObjectStore, name: str, channel: str, pin: Pin | None, cancel: Ca
         seen.append(pointer.model_copy(update={"pin": pin}))
         return None if pointer.pin == pin else dump(seen[-1])
 
-    update(store, layout.channel_key(name, channel), change, cancel)
+    if update(store, layout.channel_key(name, channel), change, cancel):
+        glance.note(store, seen[-1])
     return seen[-1]
 
 

@@ -12,6 +12,7 @@ from imagebuilder.catalog.model import UNIT, Channel, Release, Role
 from imagebuilder.image import boot_script
 
 MARKER, INDEX, ROOT_SCRIPT = "catalog.json", "index.json", "root.ipxe"
+CHANNELS = "channels.json"
 COLLECTION = "gc.json"
 SCRIPT_TYPE = "text/plain; charset=utf-8"
 

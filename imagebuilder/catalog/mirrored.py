@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from imagebuilder.catalog import channels, layout, read
+from imagebuilder.catalog import channels, glance, layout, read
 from imagebuilder.catalog.model import Channel, HistoryPage, Move, dump, parse
 from imagebuilder.catalog.records import Approval
 from imagebuilder.catalog.rules import Rules
@@ -57,6 +57,8 @@ def follow(source: ObjectStore, target: ObjectStore, pointer: Channel, cancel: C
     _copy_pages(source, target, pointer)
     written = update(target, key, change, cancel)
     now = read.channel(target, name, channel)
+    if written and now:
+        glance.note(target, now)
     if now and now.generation == pointer.generation:
         channels.publish_script(target, pointer, release, cancel)
     return written is not None

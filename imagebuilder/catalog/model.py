@@ -248,6 +248,25 @@ class Index(Model):
     releases: tuple[IndexEntry, ...]
 
 
+class ChannelEntry(Model):
+    """What a list shows of a channel."""
+
+    name: RecipeName
+    channel: ChannelName
+    release: Version
+    generation: int = Field(ge=1)
+    etag: Line = Field(description="what the store calls the pointer that says so")
+
+
+class ChannelIndex(Model):
+    """``channels.json``: what pointers said; true of those that the store calls the same yet."""
+
+    compact: ClassVar[bool] = True
+
+    format: Literal[1] = 1
+    channels: tuple[ChannelEntry, ...]
+
+
 _M = TypeVar("_M", bound=Model)
 
 

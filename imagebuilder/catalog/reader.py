@@ -6,10 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from imagebuilder.catalog import packages, read, statements
+from imagebuilder.catalog import glance, packages, read, statements
 from imagebuilder.catalog import pull as pulling
 from imagebuilder.catalog import verify as verifying
-from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, check_channel
+from imagebuilder.catalog.model import (
+    Channel,
+    ChannelEntry,
+    IndexEntry,
+    Move,
+    Release,
+    check_channel,
+)
 from imagebuilder.catalog.packages import Match, ReleaseDiff
 from imagebuilder.catalog.statements import Attestation
 from imagebuilder.catalog.verify import Verification
@@ -83,6 +90,16 @@ class CatalogReader:
             check_name(name)
         read.check_marker(self.store)
         return read.channels(self.store, name)
+
+    def named(self, name: str | None = None) -> tuple[ChannelEntry, ...]:
+        """Return which release each channel names, of all recipes or of one, by name.
+
+        Takes few requests, however many channels there are: see :mod:`.glance`.
+        """
+        if name is not None:
+            check_name(name)
+        read.check_marker(self.store)
+        return glance.named(self.store, name)
 
     def channel(self, name: str, channel: str) -> Channel:
         """Return one channel of a recipe."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from imagebuilder.catalog.model import CatalogMarker, Channel, HistoryPage, Index, Model, Release
+from imagebuilder.catalog.model import (
+    CatalogMarker,
+    Channel,
+    ChannelIndex,
+    HistoryPage,
+    Index,
+    Model,
+    Release,
+)
 from imagebuilder.catalog.records import Approval, Collection, Lease, Running
 from imagebuilder.catalog.rules import Rules
 from imagebuilder.catalog.signed import Envelope, SignedChannel, TrustRoot
@@ -16,6 +24,7 @@ _PUBLISHED: dict[str, type[Model]] = {
     "catalog-channel.json": Channel,
     "catalog-history.json": HistoryPage,
     "catalog-index.json": Index,
+    "catalog-channels.json": ChannelIndex,
     "catalog-rules.json": Rules,
     "catalog-approval.json": Approval,
     "catalog-lease.json": Lease,

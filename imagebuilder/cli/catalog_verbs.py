@@ -121,7 +121,7 @@ def ls(context: Context) -> int:
     catalog = opened(context)
     found = catalog.releases(context.args.name or None)
     named: dict[tuple[str, str], list[str]] = {}
-    for channel in catalog.channels(context.args.name or None):
+    for channel in catalog.named(context.args.name or None):
         named.setdefault((channel.name, channel.release), []).append(channel.channel)
     rows: list[list[str]] = []
     for each in found:

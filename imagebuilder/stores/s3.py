@@ -254,7 +254,10 @@ class S3Store:
                 # Nothing but what was asked for, whatever a server that is not trusted names.
                 if is_key(key) and each["Key"].startswith(self._prefix + prefix):
                     yield Stat(
-                        key=key, size=each["Size"], modified=each["LastModified"].timestamp()
+                        key=key,
+                        size=each["Size"],
+                        modified=each["LastModified"].timestamp(),
+                        etag=str(each.get("ETag", "")),
                     )
             if not page.get("IsTruncated"):
                 return

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ sys.path[:0] = [str(TESTS), str(TESTS / "unit")]
 import seaweed  # noqa: E402
 from catalog.conftest import image_at, passing  # noqa: E402
 
-from imagebuilder.catalog import Catalog, IndexEntry  # noqa: E402
-from imagebuilder.catalog.model import Index, dump  # noqa: E402
+from imagebuilder.catalog import Catalog, IndexEntry, channels  # noqa: E402
+from imagebuilder.catalog.model import Channel, Index, Move, dump  # noqa: E402
 from imagebuilder.image import FACTS, Image, measure  # noqa: E402
+from imagebuilder.progress import Cancel  # noqa: E402
 
 BUCKET = "bench"
 BLOCK = os.urandom(1 << 20)
@@ -145,6 +147,8 @@ def listing(catalog: Callable[[], Catalog], image: Image, env: dict[str, str], m
         ]
         ordered = sorted([entry, *entries], key=lambda each: (each.name, each.version))
         one.store.put("index.json", dump(Index(releases=tuple(ordered))))
+        for each in {each.name: each for each in entries}.values():
+            channels.move(one.store, each.name, "testing", partial(first_move, each), Cancel())
         began_at = time.monotonic()
         fresh = catalog()
         requests = counted(fresh)
@@ -161,10 +165,22 @@ def listing(catalog: Callable[[], Catalog], image: Image, env: dict[str, str], m
         )
 
 
+def first_move(entry: IndexEntry, _pointer: Channel | None) -> Move:
+    """Let a channel name a release for the first time."""
+    return Move(
+        generation=1,
+        release=entry.version,
+        manifest=entry.manifest,
+        action="publish",
+        time=entry.created,
+        by="bench",
+    )
+
+
 def list_all(catalog: Catalog) -> tuple[IndexEntry, ...]:
     """Do what ``catalog ls`` does."""
     found = catalog.releases()
-    catalog.channels()
+    catalog.named()
     return found
 
 
