@@ -14,7 +14,7 @@ from typing import Any, Literal
 from imagebuilder import command, distro, sandbox, tools
 from imagebuilder.engines.direct.host_apt import host_sources
 from imagebuilder.errors import HostError, StepError
-from imagebuilder.smoke import accel, machine
+from imagebuilder.smoke import accel, paths
 
 _ROOM_GIB = 6  # a hypervisor's tree, its layer, its image and a second one while it is made
 _MEMORY_GIB = 3  # a test's guest, and what a build keeps in memory
@@ -107,12 +107,12 @@ def _namespaces() -> Finding:
 
 
 def _firmware() -> Iterator[Finding]:
-    if tools.find(machine.QEMU) is None:
+    if tools.find(paths.QEMU) is None:
         return
-    for path in machine.BOOT_PATHS.values():
+    for path in paths.BOOT_PATHS.values():
         name = f"boot path {path.name}"
         try:
-            machine.find_tools(path)
+            paths.find_tools([path])
         except HostError as error:
             yield Finding(name=name, state="missing", text=error.what, fix=error.fix)
         else:

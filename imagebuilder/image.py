@@ -18,6 +18,8 @@ A directory of that name is whole: it is made under another name and renamed at 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -312,3 +314,28 @@ echo set base to the URL of its folder, ending in a slash, before chaining to it
 sleep 10
 exit 1
 """
+
+
+def script_arguments(script: str, settings: Mapping[str, str]) -> str:
+    """Return the kernel's command line that an image's iPXE script comes to.
+
+    Args:
+        script: what :func:`boot_script` made.
+        settings: what a caller sets before it chains to it: ``base``, ``extra-args``.
+
+    Raises:
+        InputError: it has no line that loads a kernel.
+    """
+    for line in script.splitlines():
+        words = line.partition(" || ")[0].split()
+        if words[:1] != ["kernel"]:
+            continue
+        text = " ".join(words[2:])
+        for name, value in settings.items():
+            text = text.replace(f"${{{name}}}", value)
+        # What is set nowhere is empty, for iPXE as well.
+        return " ".join(re.sub(r"\$\{[^}]*\}", "", text).split())
+    raise InputError(
+        f"{BOOT_SCRIPT} loads no kernel: it has no line that begins with kernel",
+        fix="build the image again, or test it over another boot path",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +35,7 @@ class Options:
         locked: whether exactly the packages of the recipe's lock file are installed; None: as
             the recipe or the project says.
         accel: what runs the guest's processors in tests.
+        paths: the ways in which tests boot, or ``all``; none: as each recipe says.
     """
 
     cache_dir: Path
@@ -44,6 +46,7 @@ class Options:
     offline: bool = False
     locked: bool | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
+    paths: tuple[str, ...] = ()
 
     @classmethod
     def make(
@@ -57,6 +60,7 @@ class Options:
         offline: bool = False,
         locked: bool | None = None,
         accel: Literal["auto", "kvm", "tcg"] = "auto",
+        paths: Sequence[str] = (),
     ) -> Options:
         """Return options with what is not given at its default."""
         return cls(
@@ -68,4 +72,5 @@ class Options:
             offline=offline,
             locked=locked,
             accel=accel,
+            paths=tuple(paths),
         )

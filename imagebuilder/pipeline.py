@@ -219,7 +219,8 @@ def smoke_image(
     options = options or Options.make()
     resolved = project.resolve(recipe or image.recipe)
     stored = smoke.load_report(image)
-    if stored and not options.again and not why_untested(image, resolved):
+    machine = smoke.over_paths(resolved.recipe.smoke, options.paths)
+    if stored and not options.again and not why_untested(image, resolved, options):
         Reporter(subject=image.recipe, observer=options.observer).reused(
             "smoke", f"it passed at {stored.started}, and nothing changed since"
         )
@@ -227,7 +228,7 @@ def smoke_image(
     return smoke.smoke_test(
         image,
         resolved.recipe.checks,
-        resolved.recipe.smoke,
+        machine,
         accel=options.accel,
         cache_dir=options.cache_dir,
         observer=options.observer,
@@ -237,11 +238,16 @@ def smoke_image(
     )
 
 
-def why_untested(image: Image, resolved: ResolvedRecipe) -> str:
-    """Return why an image must be tested, or "" if a test with the same question passed."""
+def why_untested(image: Image, resolved: ResolvedRecipe, options: Options | None = None) -> str:
+    """Return why an image must be tested, or "" if a test with the same question passed.
+
+    Raises:
+        InputError: the options name a boot path that there is not.
+    """
     from imagebuilder import smoke
 
-    return smoke.why_not_up_to_date(image, resolved.recipe.checks, resolved.recipe.smoke)
+    machine = smoke.over_paths(resolved.recipe.smoke, options.paths if options else ())
+    return smoke.why_not_up_to_date(image, resolved.recipe.checks, machine)
 
 
 def publish_image(

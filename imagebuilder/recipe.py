@@ -128,6 +128,10 @@ ParamValue = JsonValue
 Snapshot = Annotated[str, StringConstraints(pattern=r"^([0-9]{8}T[0-9]{6}Z)?$")]
 
 
+# The ways to boot; imagebuilder/smoke/paths.py says what each is.
+BootPathName = Literal["kernel", "pxe-bios"]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -170,6 +174,12 @@ class SmokeOptions(_Table):
         le=7200,
         description="seconds from power-on to multi-user.target under KVM; "
         "five times that under software emulation",
+    )
+    paths: tuple[BootPathName, ...] = Field(
+        default=("pxe-bios",),
+        min_length=1,
+        description="the ways in which it is booted, one after the other: pxe-bios, as machines "
+        "with a BIOS do; kernel: kernel and initrd are given to QEMU, which tests no boot script",
     )
 
 

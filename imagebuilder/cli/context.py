@@ -38,4 +38,5 @@ class Context:
             offline=getattr(self.args, "offline", False),
             locked=getattr(self.args, "locked", None),
             accel=getattr(self.args, "accel", "auto"),
+            paths=getattr(self.args, "paths", ()),
         )

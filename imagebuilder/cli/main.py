@@ -175,7 +175,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="build them again in other circumstances, and say which files differ",
     )
-    verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
+    booting = verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
+    booting.add_argument(
+        "--path",
+        action="append",
+        default=[],
+        metavar="NAME",
+        dest="paths",
+        help="boot in this way (kernel, pxe-bios; all: each of them), whatever the recipe says; "
+        "can be given again",
+    )
     publishing = verb(
         "publish", "Publish images that passed their tests.", verbs.publish, work, testing, where
     )

@@ -54,6 +54,10 @@ def build(context: Context) -> int:
 
 def test(context: Context) -> int:
     """``test``."""
+    if context.args.paths:
+        from imagebuilder.smoke.paths import known_paths
+
+        known_paths(context.args.paths)  # raises, before anything is built
     with planning(context) as work:
         names = work.names()
         outlooks = _outlooks(context, work, names)
@@ -197,7 +201,7 @@ def _untested(context: Context, work: Planning, plan: Outlook) -> bool:
     if plan.image and plan.up_to_date:
         from imagebuilder import pipeline
 
-        why = pipeline.why_untested(plan.image, work.project.resolve(plan.name))
+        why = pipeline.why_untested(plan.image, work.project.resolve(plan.name), work.options)
         if context.args.always and not why:
             why = "asked to make everything again"
     context.out.data("test", {"recipe": plan.name, "needed": bool(why), "reason": why})

@@ -1,5 +1,6 @@
 """Smoke tests: an image is booted in a virtual machine and looked at from inside."""
 
+from imagebuilder.smoke.paths import over_paths
 from imagebuilder.smoke.report import BootReport, SmokeReport, load_report, why_not_up_to_date
 from imagebuilder.smoke.report_text import report_error, report_text
 from imagebuilder.smoke.testing import smoke_test
@@ -8,6 +9,7 @@ __all__ = [
     "BootReport",
     "SmokeReport",
     "load_report",
+    "over_paths",
     "report_error",
     "report_text",
     "smoke_test",

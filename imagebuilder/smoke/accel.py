@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagebuilder.command import Result, run, version_of
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.progress import Cancel
-from imagebuilder.smoke.machine import QEMU, TCG_CPU_MODELS
+from imagebuilder.smoke.machine import TCG_CPU_MODELS
+from imagebuilder.smoke.paths import QEMU
 from imagebuilder.smoke.report import Accelerator, write_whole
 
 DEVICE = Path("/dev/kvm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -13,12 +14,13 @@ from pathlib import Path
 from imagebuilder.checks import Check
 from imagebuilder.command import redact, run
 from imagebuilder.errors import StepError
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS, Image
+from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS, Image, script_arguments
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.guest import Said, guest_archive, parse, runner_script
-from imagebuilder.smoke.machine import BootPath, first_script, qemu_argv
+from imagebuilder.smoke.machine import EXTRA_ARGS, FILES_URL, Loaded, first_script, qemu_argv
+from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, Accelerator, ConsoleFinding
 from imagebuilder.smoke.server import Transfer, serve
 
@@ -67,6 +69,7 @@ class Boot:
         reached_login: whether the console asked for a login, or told of multi-user.target.
         limit: seconds that the boot had.
         seconds: how long the machine ran.
+        path: how it was booted.
     """
 
     ending: str
@@ -81,6 +84,7 @@ class Boot:
     reached_login: bool
     limit: float
     seconds: float
+    path: BootPath
 
 
 class _Watch:
@@ -226,7 +230,13 @@ def boot(
         results.touch()
         files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
         argv = qemu_argv(
-            path, accelerator, options, tftp=tftp, socket=scratch / "http", results=results
+            path,
+            accelerator,
+            options,
+            tftp=tftp,
+            socket=scratch / "http",
+            results=results,
+            loaded=None if path.from_network else _load(image, archive, scratch / INITRD),
         )
         watch: _Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
@@ -251,7 +261,20 @@ def boot(
         reached_login=console.has("login:") or console.has("multi-user.target"),
         limit=boot_limit,
         seconds=watch.clock(),
+        path=path,
     )
+
+
+def _load(image: Image, archive: Path, initrd: Path) -> Loaded:
+    """Put together what the boot script would load, for a machine that has no boot loader."""
+    with initrd.open("wb") as file:
+        for part in (image.initrd, archive):
+            file.write(bytes(-file.tell() % 4))  # the kernel looks for an archive at such places
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+    settings = {"base": FILES_URL, "extra-args": " ".join(EXTRA_ARGS)}
+    args = script_arguments((image.path / BOOT_SCRIPT).read_text(), settings)
+    return Loaded(kernel=image.kernel, initrd=initrd, args=args)
 
 
 def _short_folder() -> str:

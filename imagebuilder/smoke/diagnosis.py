@@ -90,7 +90,7 @@ def _flood(boot: Boot) -> Failure | None:
 
 
 def _not_from_network(boot: Boot) -> Failure | None:
-    if boot.stages.get(FETCHED[BOOT_SCRIPT]) is not None:
+    if BOOT_SCRIPT not in boot.path.fetches or FETCHED[BOOT_SCRIPT] in boot.stages:
         return None
     return Failure(
         what=f"the machine never asked for the boot script within {boot.seconds:.0f} s: its "
@@ -103,7 +103,7 @@ def _not_from_network(boot: Boot) -> Failure | None:
 
 def _not_fetched(boot: Boot) -> Failure | None:
     for name, what in ((KERNEL, "the kernel"), (INITRD, "the initrd")):
-        if FETCHED[name] not in boot.stages:
+        if name in boot.path.fetches and FETCHED[name] not in boot.stages:
             return Failure(
                 what=f"iPXE ran the boot script but {what} did not arrive{_how_much(boot, name)}",
                 fix="see the console for what iPXE says",

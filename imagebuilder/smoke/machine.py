@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.command import run
-from imagebuilder.errors import HostError
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.guest import PORT_NAME
+from imagebuilder.smoke.paths import QEMU, BootPath
 from imagebuilder.smoke.report import Accelerator
 
-QEMU = "qemu-system-x86_64"
 ARCH = "x86_64"  # of the machine, and of the images that it boots
 
 # Where the guest finds the image.  QEMU's user network has the guest at .15, and TFTP, DHCP
@@ -33,39 +30,24 @@ _SPARE_MIB = 1024  # of the host's memory, to be left to others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BootPath:
-    """A way from power-on to the image's boot script.
+class Loaded:
+    """What QEMU itself puts into the guest's memory, in the place of a boot loader.
 
     Attributes:
-        name: what reports call it.
-        title: for people.
-        firmware: QEMU's arguments for it.
-        rom: the file of QEMU that boots from the network.
+        kernel: the kernel.
+        initrd: the initramfs archives, one after the other.
+        args: the kernel's command line.
     """
 
-    name: str
-    title: str
-    firmware: tuple[str, ...]
-    rom: str
+    kernel: Path
+    initrd: Path
+    args: str
 
-
-BOOT_PATHS = {
-    each.name: each
-    for each in (
-        BootPath(
-            name="pxe-bios",
-            title="PXE through iPXE, BIOS",
-            # graphics=off has SeaBIOS and iPXE speak on the serial port as well.
-            firmware=("-machine", "q35,graphics=off"),
-            rom="pxe-virtio.rom",
-        ),
-    )
-}
 
 # What is added to the image's own kernel arguments: talk on the serial port, and end at once
 # when there is nothing more to hope for (QEMU ends with the guest, for -no-reboot).  rd.retry
 # is a third of dracut's own: DHCP and HTTP answer at once here, or never.
-_EXTRA_ARGS = (
+EXTRA_ARGS = (
     "console=ttyS0,115200",
     "loglevel=6",
     "systemd.show_status=1",
@@ -75,24 +57,6 @@ _EXTRA_ARGS = (
     "rd.retry=60",
     "panic=-1",
 )
-
-
-def find_tools(path: BootPath) -> None:
-    """See that QEMU is there with what a boot path needs.
-
-    Raises:
-        HostError: it is not.
-    """
-    if not shutil.which(QEMU):
-        raise HostError(
-            f"{QEMU} is not installed", fix="install it: qemu-system-x86 on Debian and Ubuntu"
-        )
-    folders = run([QEMU, "-L", "help"], timeout=20, what="ask QEMU for its folders").stdout
-    if not any((Path(folder) / path.rom).exists() for folder in folders.split("\n") if folder):
-        raise HostError(
-            f"QEMU has no {path.rom}, so its guests cannot boot from the network",
-            fix="install iPXE for QEMU: ipxe-qemu on Debian and Ubuntu",
-        )
 
 
 def accelerator_args(accelerator: Accelerator, translation_mib: int) -> list[str]:
@@ -119,7 +83,7 @@ def first_script(smoke_archive: str) -> str:
     """Return the script that TFTP gives out: settings, then on to the image's own script."""
     return f"""#!ipxe
 set base {FILES_URL}
-set extra-args {" ".join(_EXTRA_ARGS)}
+set extra-args {" ".join(EXTRA_ARGS)}
 set extra-initrd {FILES_URL}{smoke_archive}
 chain {FILES_URL}boot.ipxe
 """
@@ -133,6 +97,7 @@ def qemu_argv(
     tftp: Path,
     socket: Path,
     results: Path,
+    loaded: Loaded | None = None,
 ) -> list[str]:
     """Return the command line of the machine.
 
@@ -143,6 +108,7 @@ def qemu_argv(
         tftp: the folder that TFTP gives out; ``boot.ipxe`` in it is booted.
         socket: the UNIX socket of the server of the image's files.
         results: the file that the virtio-serial port writes to.
+        loaded: what QEMU loads, if the machine does not boot from the network.
     """
     relay = shlex.join(
         [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py")), str(socket)]
@@ -153,11 +119,16 @@ def qemu_argv(
         f"guestfwd=tcp:{FILES_ADDRESS}:80-cmd:{_quoted(relay)}"
     )
     translation = translation_mib(options, available_mib())
+    card = "virtio-net-pci,netdev=net"
+    # No romfile= where it boots: QEMU fits its own to the card's PCI id, one that is given it
+    # does not, and SeaBIOS passes over a ROM of another id.
+    card += ",bootindex=1" if path.from_network else ",romfile="
     return [
         QEMU,
         "-nodefaults",
         "-no-user-config",
-        *path.firmware,
+        *path.machine,
+        *(_loading(loaded) if loaded else ()),
         *accelerator_args(accelerator, translation),
         "-smp",
         str(options.cpus),
@@ -170,10 +141,8 @@ def qemu_argv(
         "stdio",
         "-netdev",
         network,
-        # No romfile=: QEMU fits its own to the card's PCI id, one that is given it does not,
-        # and SeaBIOS passes over a ROM of another id.
         "-device",
-        "virtio-net-pci,netdev=net,bootindex=1",
+        card,
         "-device",
         "virtio-rng-pci",
         "-device",
@@ -183,6 +152,14 @@ def qemu_argv(
         "-device",
         f"virtserialport,chardev=results,name={PORT_NAME}",
     ]
+
+
+def _loading(loaded: Loaded) -> tuple[str, ...]:
+    return (
+        *("-kernel", str(loaded.kernel)),
+        *("-initrd", str(loaded.initrd)),
+        *("-append", loaded.args),
+    )
 
 
 def _quoted(value: object) -> str:

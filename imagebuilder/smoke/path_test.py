@@ -14,7 +14,8 @@ from imagebuilder.smoke.accel import hung_verdict, remember
 from imagebuilder.smoke.boot import Boot, boot
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import wanted
-from imagebuilder.smoke.machine import TCG_CPU_MODELS, BootPath
+from imagebuilder.smoke.machine import TCG_CPU_MODELS
+from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import (
     CONSOLE_LOG,
     QEMU_LOG,

@@ -69,7 +69,7 @@ class Failure(_Model):
 class BootReport(_Model):
     """One boot of the image over one path, and what was found in the guest."""
 
-    path: str = Field(description="how the guest got its kernel: pxe-bios")
+    path: str = Field(description="how the guest got its kernel: one of [smoke] paths")
     attempt: int = Field(default=1, ge=1, description="1, or more when the boot was repeated")
     passed: bool = Field(description="it came up and every check holds")
     seconds: float = Field(description="how long the machine ran")

@@ -17,8 +17,9 @@ from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.accel import AccelChoice, choose
 from imagebuilder.smoke.guest import runner_script
-from imagebuilder.smoke.machine import ARCH, BOOT_PATHS, TCG_CPU_MODELS, BootPath, find_tools
+from imagebuilder.smoke.machine import ARCH, TCG_CPU_MODELS
 from imagebuilder.smoke.path_test import STEP, PathTest
+from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
 from imagebuilder.smoke.report import BootReport, Failure, SmokeReport, digest_of, store_report
 
 
@@ -67,66 +68,58 @@ def smoke_test(
         )
     runner_script(checks, patience=1, slowness=1)  # raises, before anything is started
     reporter = Reporter(subject=image.recipe, observer=observer, cancel=cancel or Cancel())
-    paths = [BOOT_PATHS["pxe-bios"]]
-    titles = ", ".join(path.title for path in paths)
+    paths = [BOOT_PATHS[name] for name in dict.fromkeys(options.paths)]
+    titles = "; ".join(path.title for path in paths)
     with reporter.step(STEP, f"boot {image.id} ({titles})"):
-        for path in paths:
-            find_tools(path)
+        find_tools(paths)
+        started, began = datetime.now(UTC), time.monotonic()
+        failure = _not_as_built(image)
         with _new_logs(image.smoke_dir) as logs:
-            report = _report(
-                image, checks, options, paths, accel, cache_dir, cpu_baseline, reporter, logs
+            tests = [
+                PathTest(
+                    image=image,
+                    checks=checks,
+                    options=options,
+                    path=path,
+                    cache_dir=cache_dir,
+                    cpu_baseline=cpu_baseline,
+                    reporter=reporter,
+                    logs=logs,
+                )
+                for path in paths
+            ]
+            boots = () if failure else _boot_all(tests, accel)
+            report = SmokeReport(
+                image=image.id,
+                recipe=image.recipe,
+                tested=digest_of(checks, options),
+                started=started.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - began, 1),
+                passed=failure is None and all(boot.passed for boot in boots),
+                boots=boots,
+                failure=failure,
             )
             store_report(report, image.smoke_dir)
     return report
 
 
-def _report(
-    image: Image,
-    checks: Sequence[Check],
-    options: SmokeOptions,
-    paths: Sequence[BootPath],
-    accel: AccelChoice,
-    cache_dir: Path,
-    cpu_baseline: str,
-    reporter: Reporter,
-    logs: Path,
-) -> SmokeReport:
-    started, began = datetime.now(UTC), time.monotonic()
-    boots: list[BootReport] = []
-    failure = _not_as_built(image)
-    if not failure:
-        used = choose(
-            accel,
-            cache_dir=cache_dir,
-            kernel=image.kernel,
-            cpus=options.cpus,
-            cpu_baseline=cpu_baseline,
-            cancel=reporter.cancel,
-        )
-        reporter.note(STEP, f"{used.used}: {used.why}")
-        for path in paths:
-            test = PathTest(
-                image=image,
-                checks=checks,
-                options=options,
-                path=path,
-                cache_dir=cache_dir,
-                cpu_baseline=cpu_baseline,
-                reporter=reporter,
-                logs=logs,
-            )
-            boots.append(test.run(used, may_fall_back=accel == "auto"))
-            used = boots[-1].accelerator
-    return SmokeReport(
-        image=image.id,
-        recipe=image.recipe,
-        tested=digest_of(checks, options),
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - began, 1),
-        passed=failure is None and all(boot.passed for boot in boots),
-        boots=tuple(boots),
-        failure=failure,
+def _boot_all(tests: Sequence[PathTest], accel: AccelChoice) -> tuple[BootReport, ...]:
+    """Boot over each path; what is learnt of KVM over one holds for the next."""
+    first = tests[0]
+    used = choose(
+        accel,
+        cache_dir=first.cache_dir,
+        kernel=first.image.kernel,
+        cpus=first.options.cpus,
+        cpu_baseline=first.cpu_baseline,
+        cancel=first.reporter.cancel,
     )
+    first.reporter.note(STEP, f"{used.used}: {used.why}")
+    boots: list[BootReport] = []
+    for test in tests:
+        boots.append(test.run(used, may_fall_back=accel == "auto"))
+        used = boots[-1].accelerator
+    return tuple(boots)
 
 
 def _not_as_built(image: Image) -> Failure | None:

@@ -6,7 +6,8 @@ import pytest
 
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke import machine
-from imagebuilder.smoke.machine import BOOT_PATHS, first_script, qemu_argv, translation_mib
+from imagebuilder.smoke.machine import Loaded, first_script, qemu_argv, translation_mib
+from imagebuilder.smoke.paths import BOOT_PATHS
 from imagebuilder.smoke.report import Accelerator
 
 
@@ -52,3 +53,19 @@ def test_the_first_script_makes_the_settings_and_goes_on() -> None:
     assert script[-1] == f"chain {machine.FILES_URL}boot.ipxe"
     assert f"set base {machine.FILES_URL}" in script
     assert any(line.startswith("set extra-args console=ttyS0") for line in script)
+
+
+def test_a_kernel_given_to_qemu_needs_no_boot_from_the_network() -> None:
+    words = qemu_argv(
+        BOOT_PATHS["kernel"],
+        Accelerator(used="tcg", why="", cpu_model="qemu64"),
+        SmokeOptions(),
+        tftp=Path("/f/tftp"),
+        socket=Path("/f/http"),
+        results=Path("/f/results"),
+        loaded=Loaded(kernel=Path("/i/vmlinuz"), initrd=Path("/f/initrd.img"), args="quiet a=b,c"),
+    )
+    assert words[words.index("-kernel") + 1] == "/i/vmlinuz"
+    assert words[words.index("-initrd") + 1] == "/f/initrd.img"
+    assert words[words.index("-append") + 1] == "quiet a=b,c"
+    assert "virtio-net-pci,netdev=net,romfile=" in words

@@ -15,7 +15,7 @@ from fakes import FakePrograms
 
 from imagebuilder.checks import CommandCheck, UnitCheck
 from imagebuilder.errors import HostError, InputError, Interrupted
-from imagebuilder.image import Image
+from imagebuilder.image import BOOT_SCRIPT, Image, measure
 from imagebuilder.progress import Cancel, Event
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.sandbox import wait_until_gone
@@ -270,3 +270,58 @@ def test_an_image_of_another_architecture_is_refused(
     assert "--untested" in caught.value.fix
     assert fake_programs.calls() == []
     assert not image.smoke_dir.exists()
+
+
+def test_the_kernel_path_loads_what_the_boot_script_would(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    (image.path / BOOT_SCRIPT).write_text(
+        "#!ipxe\nkernel ${base}vmlinuz ${names} root=live:${base}x quiet ${extra-args} || goto no\n"
+    )
+    artefacts = tuple(measure(image.path / each.name) for each in image.facts.artefacts)
+    changed = Image(path=image.path, facts=image.facts.model_copy(update={"artefacts": artefacts}))
+    # The initrd is in a folder that goes with the machine.
+    fake_qemu.write_text(
+        f"cp $(echo \"$*\" | sed 's/.* -initrd \\([^ ]*\\).*/\\1/') {tmp_path}/initrd\n"
+        + FETCH.replace("boot.ipxe vmlinuz initrd.img smoke.cpio", "rootfs.squashfs")
+        + report_lines("hello 1 -", "reached 1", "check 1 passed 0 - -", "check 2 passed 0 - -")
+        + report_lines("end")
+        + "sleep 30\n"
+    )
+    options = OPTIONS.model_copy(update={"paths": ("kernel",)})
+    report = smoke_test(changed, CHECKS, options, accel="tcg", cache_dir=tmp_path)
+    assert report.boots[0].failure is None
+    assert report.passed
+    assert report.boots[0].path == "kernel"
+    assert report.boots[0].logs == "kernel"
+    call = fake_qemu.with_name("calls").read_text().splitlines()[-1]
+    assert f"-kernel {image.kernel} " in call
+    assert "-append root=live:http://10.0.2.100/x quiet console=ttyS0" in call
+    assert "${" not in call
+    initrd = (tmp_path / "initrd").read_bytes()
+    own = image.initrd.read_bytes()
+    assert initrd.startswith(own)
+    assert initrd[len(own) + -len(own) % 4 :].startswith(b"070701")
+
+
+def test_a_boot_script_without_a_kernel_cannot_be_taken_apart(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    options = OPTIONS.model_copy(update={"paths": ("kernel",)})
+    with pytest.raises(InputError, match="loads no kernel"):
+        smoke_test(image, CHECKS, options, accel="tcg", cache_dir=tmp_path)
+    assert not list(image.smoke_dir.glob("*"))
+
+
+def test_each_path_of_a_recipe_is_booted(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    fake_qemu.write_text(GOOD + ALL_PASSED)
+    (image.path / BOOT_SCRIPT).write_text("kernel ${base}vmlinuz quiet\n")
+    artefacts = tuple(measure(image.path / each.name) for each in image.facts.artefacts)
+    changed = Image(path=image.path, facts=image.facts.model_copy(update={"artefacts": artefacts}))
+    options = OPTIONS.model_copy(update={"paths": ("pxe-bios", "kernel")})
+    report = smoke_test(changed, CHECKS, options, accel="tcg", cache_dir=tmp_path)
+    assert [boot.path for boot in report.boots] == ["pxe-bios", "kernel"]
+    assert report.passed
+    assert why_not_up_to_date(changed, CHECKS, options) == ""
+    assert why_not_up_to_date(changed, CHECKS, OPTIONS) != ""
+    assert (changed.smoke_dir / "kernel" / "console.log").exists()
