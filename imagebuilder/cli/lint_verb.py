@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imagebuilder.cli.ci_log import Annotation, Level
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import planning
 from imagebuilder.errors import HostError, InputError
@@ -79,6 +80,7 @@ def lint(context: Context) -> int:
         out.data("lint", each.to_dict())
         if not each.waived:
             out.say(_line(each))
+            out.annotate(_annotation(each))
     out.say(_summary(findings))
     counted = ("error", "warning") if args.strict else ("error",)
     failed = any(each.severity in counted and not each.waived for each in findings)
@@ -97,6 +99,17 @@ def _sarif(findings: tuple[Finding, ...], path: Path | None, *, printed: bool) -
         path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         raise HostError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _annotation(finding: Finding) -> Annotation:
+    level: dict[str, Level] = {"error": "error", "warning": "warning", "note": "notice"}
+    text = f"{finding.text}\n{finding.fix}" if finding.fix else finding.text
+    return Annotation(
+        level=level[finding.severity],
+        title=f"lint: {finding.code}",
+        text=text,
+        where=finding.where,
+    )
 
 
 def _line(finding: Finding) -> str:

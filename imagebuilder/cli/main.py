@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from imagebuilder.cli import (
     cache_verbs,
@@ -23,6 +24,7 @@ from imagebuilder.cli import (
     verbs,
 )
 from imagebuilder.cli.arguments import count
+from imagebuilder.cli.ci_log import log_of
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
 from imagebuilder.errors import ImageBuilderError
@@ -46,7 +48,11 @@ def entry() -> None:
 def main(argv: Sequence[str]) -> int:
     """Run a command line; return its exit status."""
     args = _parser().parse_args(argv)
-    out = Output(as_json=args.json, quiet=getattr(args, "question", False))
+    out = Output(
+        as_json=args.json,
+        quiet=getattr(args, "question", False),
+        ci_log=log_of(os.environ, Path(args.directory)),
+    )
     cancel = Cancel()
     _stop_on_signals(cancel, silent=args.json or out.quiet)
     context = Context(args=args, out=out, cancel=cancel)

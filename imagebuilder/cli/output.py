@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from imagebuilder.cli.ci_log import Annotation, PlainLog, of_error
 from imagebuilder.errors import ImageBuilderError
 from imagebuilder.progress import Event, Observer, ignore
 
@@ -25,9 +27,12 @@ _CONTROLS = frozenset({"Cc", "Cf"})
 class Output:
     """Standard output for results, standard error for progress and errors."""
 
-    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool, quiet: bool = False, ci_log: PlainLog | None = None
+    ) -> None:
         self.as_json = as_json
         self.quiet = quiet
+        self._ci = ci_log or PlainLog()
         self._lock = threading.Lock()
         # One line for each subject, whatever of its steps run at the same time.
         self._bars: dict[str, tqdm[Any]] = {}
@@ -61,7 +66,10 @@ class Output:
     def data(self, kind: str, value: Any) -> None:
         """Print a result for machines: one line ``{"KIND": …}``."""
         if self.as_json:
-            self._print(json.dumps({kind: value}, ensure_ascii=False), sys.stdout)
+            text = json.dumps({kind: value}, ensure_ascii=False)
+            if self._ci.harmless(text) != text:  # the same in JSON, and no command of a CI system
+                text = text.replace("##[", "##\\u005b")
+            self._print(text, sys.stdout)
 
     def error(self, error: ImageBuilderError, name: str = "") -> None:
         """Print an error: to people on standard error, to machines as an object."""
@@ -69,6 +77,27 @@ class Output:
             self.data("error", error.to_dict() | ({"recipe": name} if name else {}))
         else:
             self._print(f"error: {error}", sys.stderr)
+        for each in of_error(error, name):
+            self.annotate(each)
+
+    def annotate(self, annotation: Annotation) -> None:
+        """Let the CI system show something at the line of a file, if it can."""
+        self._command(self._ci.annotation(annotation))
+
+    @contextmanager
+    def group(self, title: str) -> Iterator[None]:
+        """Let the CI system fold the lines that are printed meanwhile; groups are not nested."""
+        self._command(self._ci.begin(harmless(title)))
+        try:
+            yield
+        finally:
+            self._command(self._ci.end())
+
+    def _command(self, text: str) -> None:
+        """Print what a CI system reads: past its own defence, and never among results."""
+        if text:
+            with self._lock:
+                print(text, file=sys.stderr, flush=True)
 
     def observer(self) -> Observer:
         """Return what shows the events of long work."""
@@ -97,7 +126,7 @@ class Output:
         self.say("\n".join(lines))  # at once: there may be thousands
 
     def _print(self, text: str, stream: TextIO) -> None:
-        text = harmless(text)
+        text = self._ci.harmless(harmless(text))
         with self._lock:
             if self._bars:
                 next(iter(self._bars.values())).write(text, file=stream)

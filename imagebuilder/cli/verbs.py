@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
-from imagebuilder.errors import ImageBuilderError, InputError, Interrupted
+from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, Location
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.outlook import Outlook
 from imagebuilder.several import each as do_each
@@ -136,9 +136,17 @@ def publish(context: Context) -> int:
 
 def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:
     """Do the work for each recipe; print the failures; return the exit status."""
+
+    def grouped(name: str) -> T:
+        # Lines of several recipes at a time would be folded together.
+        if context.args.jobs > 1:
+            return work(name)
+        with context.out.group(name):
+            return work(name)
+
     done, failures = do_each(
         names,
-        work,
+        grouped,
         jobs=context.args.jobs,
         keep_going=context.args.keep_going,
         cancel=context.cancel,
@@ -254,8 +262,20 @@ def _test(context: Context, work: Planning, image: Image) -> SmokeReport:
     context.out.data("report", report.model_dump(mode="json"))
     context.out.say(report_text(report))
     if not report.passed:
-        raise report_error(report, image)
+        error = report_error(report, image)
+        error.where = error.where or _place_of_check(work, report)
+        raise error
     return report
+
+
+def _place_of_check(work: Planning, report: SmokeReport) -> Location | None:
+    """Return where the first check that does not hold stands in the recipe."""
+    resolved = work.project.resolve(report.recipe)
+    titles = [each.title for each in resolved.recipe.checks]
+    for each in report.checks:
+        if each.outcome != "passed" and each.title in titles:
+            return resolved.place(f"checks.{titles.index(each.title)}")
+    return None
 
 
 def _check_reproducible(context: Context, work: Planning, image: Image) -> None:
