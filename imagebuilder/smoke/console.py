@@ -10,6 +10,7 @@ from typing import IO
 
 from imagebuilder.smoke.badness import Badness, match
 from imagebuilder.smoke.report import ConsoleFinding
+from imagebuilder.smoke.stages import FIRMWARE, KERNEL_STARTED, ROOT_SWITCHED
 
 _LOG_LIMIT = 16 << 20  # bytes of console that are kept
 _FINDINGS_LIMIT = 50
@@ -22,6 +23,9 @@ _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~…]|\[0(?:;1)?(?:;3\d)?m|"
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()#][0-9A-Za-z]|\x1b."
 )
+
+# systemd's greeting; the one in an initramfs calls itself that (dracut), or names dracut.
+_NEW_ROOT = re.compile(r"^(?:\[ *\d+\.\d+\] )?Welcome to (?!.*(?:dracut|[Ii]nitramfs|initrd)).*!$")
 
 
 def plain(line: str) -> Iterator[str]:
@@ -49,7 +53,7 @@ class Console:
         self.findings: list[ConsoleFinding] = []
         self.fatal: ConsoleFinding | None = None
         self._fatal_follows = False  # it may give way to a line that names the cause
-        self.kernel_started: float | None = None
+        self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
 
     def __enter__(self) -> Console:
@@ -74,11 +78,17 @@ class Console:
             if self._room <= 0:
                 self._file.write("[the rest of the console was not kept]\n")
             self._file.flush()
-        if self.kernel_started is None and "Linux version " in line:
-            self.kernel_started = now
+        self._mark(line, now)
         found = match(line[:_LINE_LIMIT])
         if found:
             self._note(line[:_LINE_LIMIT], *found)
+
+    def _mark(self, line: str, now: float) -> None:
+        self.stages.setdefault(FIRMWARE, now)
+        if "Linux version " in line:
+            self.stages.setdefault(KERNEL_STARTED, now)
+        elif KERNEL_STARTED in self.stages and _NEW_ROOT.search(line):
+            self.stages.setdefault(ROOT_SWITCHED, now)
 
     def _note(self, line: str, badness: Badness, meaning: str) -> None:
         known = any(each.meaning == meaning for each in self.findings)

@@ -6,15 +6,15 @@ import re
 from collections.abc import Callable
 
 from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
-from imagebuilder.smoke.boot import (
+from imagebuilder.smoke.report import Failure
+from imagebuilder.smoke.stages import (
     CHECKS_DONE,
     FETCHED,
     KERNEL_STARTED,
     MULTI_USER,
     SYSTEMD_STARTED,
-    Boot,
 )
-from imagebuilder.smoke.report import Failure
+from imagebuilder.smoke.watch import Boot
 
 _MIB = 1 << 20
 _QUOTE_LIMIT = 160  # characters of the console in a sentence

@@ -115,8 +115,8 @@ def qemu_argv(
     )
     # "restrict" leaves the guest nothing but DHCP, TFTP and the relay.
     network = (
-        f"user,id=net,restrict=on,tftp={_quoted(tftp)},bootfile=boot.ipxe,"
-        f"guestfwd=tcp:{FILES_ADDRESS}:80-cmd:{_quoted(relay)}"
+        f"user,id=net,restrict=on,tftp={quoted(tftp)},bootfile=boot.ipxe,"
+        f"guestfwd=tcp:{FILES_ADDRESS}:80-cmd:{quoted(relay)}"
     )
     translation = translation_mib(options, available_mib())
     card = "virtio-net-pci,netdev=net"
@@ -148,7 +148,7 @@ def qemu_argv(
         "-device",
         "virtio-serial-pci",
         "-chardev",
-        f"file,id=results,path={_quoted(results)}",
+        f"file,id=results,path={quoted(results)}",
         "-device",
         f"virtserialport,chardev=results,name={PORT_NAME}",
     ]
@@ -162,6 +162,6 @@ def _loading(loaded: Loaded) -> tuple[str, ...]:
     )
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """Write a value so that QEMU's option parser takes a comma in it as a comma."""
     return str(value).replace(",", ",,")

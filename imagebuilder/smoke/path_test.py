@@ -11,7 +11,7 @@ from imagebuilder.image import Image
 from imagebuilder.progress import Reporter
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.accel import hung_verdict, remember
-from imagebuilder.smoke.boot import Boot, boot
+from imagebuilder.smoke.boot import boot
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import wanted
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
@@ -19,10 +19,13 @@ from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import (
     CONSOLE_LOG,
     QEMU_LOG,
+    SCREENSHOT,
     Accelerator,
     BootReport,
     CheckResult,
 )
+from imagebuilder.smoke.stages import furthest
+from imagebuilder.smoke.watch import Boot
 
 STEP = "smoke"  # what progress calls a test
 _TITLE_LIMIT = 100
@@ -90,7 +93,7 @@ class PathTest:
             self.options,
             path=self.path,
             accelerator=used,
-            logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG)},
+            logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG, SCREENSHOT)},
             on_stage=lambda stage, seconds: self.reporter.note(
                 STEP, f"{stage}: {seconds:.1f} s after power-on"
             ),
@@ -114,11 +117,13 @@ class PathTest:
             accelerator=used,
             kernel=kernel,
             stages=seen.stages,
+            stage=furthest(seen.stages),
             seconds_to_multi_user=to_multi_user,
             checks=results,
             console_findings=seen.findings,
             failure=failure,
             logs=self._folder(attempt).name,
+            screenshot=seen.screenshot.name if seen.screenshot else "",
             notes=tuple(notes),
         )
 

@@ -16,8 +16,10 @@ from imagebuilder.checks import Check
 from imagebuilder.image import Image, ImageId
 from imagebuilder.names import RecipeName
 from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke.stages import POWER_ON
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
+SCREENSHOT = "screen.png"
 
 # Part of the digest of what was tested: raise it when a test comes to mean something else.
 _METHOD = 2
@@ -76,7 +78,10 @@ class BootReport(_Model):
     accelerator: Accelerator
     kernel: str = Field(default="", description="what uname -r said in the guest")
     stages: dict[str, float] = Field(
-        default_factory=dict, description="how far the boot came: seconds since power-on"
+        default_factory=dict, description="what was reached: seconds since power-on"
+    )
+    stage: str = Field(
+        default=POWER_ON, description="how far the boot came: the last stage that was reached"
     )
     seconds_to_multi_user: float | None = Field(
         default=None,
@@ -86,6 +91,9 @@ class BootReport(_Model):
     console_findings: tuple[ConsoleFinding, ...] = ()
     failure: Failure | None = Field(default=None, description="why the boot failed as a whole")
     logs: str = Field(description="the folder of its logs, beside the report")
+    screenshot: str = Field(
+        default="", description="the picture of the screen at the end, a PNG file, if it failed"
+    )
     notes: tuple[str, ...] = ()
 
     @property

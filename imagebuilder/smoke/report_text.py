@@ -38,11 +38,19 @@ def _broken(
 ) -> CheckError:
     over = f" ({boot.path})" if boot and len(report.boots) > 1 else ""
     return CheckError(
-        f"{report.recipe}{over}: {failure.what}",
+        f"{report.recipe}{over}: {failure.what}{_how_far(boot)}",
         fix=failure.fix,
         excerpt=failure.excerpt,
         log=_console(image, boot) if boot else None,
     )
+
+
+def _how_far(boot: BootReport | None) -> str:
+    if boot is None:
+        return ""
+    seconds = boot.stages.get(boot.stage)
+    when = f", {seconds:.0f} s after power-on" if seconds is not None else ""
+    return f" (it came as far as: {boot.stage}{when})"
 
 
 def _console(image: Image, boot: BootReport) -> Path | None:
@@ -75,6 +83,10 @@ def _boot_lines(boot: BootReport) -> list[str]:
     if boot.seconds_to_multi_user is not None:
         lines.append(f"  multi-user.target    {boot.seconds_to_multi_user:.1f} s after the kernel")
     lines += [f"  {seconds:7.1f} s  {stage}" for stage, seconds in boot.stages.items()]
+    if not boot.passed:
+        lines.append(f"  it came as far as    {boot.stage}")
+    if boot.screenshot:
+        lines.append(f"  its screen           {boot.logs}/{boot.screenshot}")
     lines += _all_checks(boot.checks)
     for finding in boot.console_findings:
         lines.append(f"  {finding.severity:5} on the console: {finding.meaning}")

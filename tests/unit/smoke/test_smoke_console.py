@@ -116,7 +116,7 @@ def test_the_log_has_times_and_the_findings_what_matters(tmp_path: Path) -> None
         ):
             now = number * 1.5
             console.take(f"\x1b[1m{line}\x1b[0m\r")
-    assert console.kernel_started == 1.5
+    assert console.stages == {"firmware started": 0.0, "kernel started": 1.5}
     assert [finding.severity for finding in console.findings] == ["warn", "fatal"]
     assert console.fatal
     assert console.fatal.line == "Kernel panic - not syncing: Fatal exception"

@@ -118,7 +118,7 @@ def test_the_error_of_a_boot_that_failed_is_its_diagnosis(image: Image) -> None:
     failure = Failure(what="the kernel said nothing", fix="look at it", excerpt="iPXE")
     bad = report(image, boot(passed=False, failure=failure, kernel=""))
     error = report_error(bad, image)
-    assert error.what == "base: the kernel said nothing"
+    assert error.what == "base: the kernel said nothing (it came as far as: power-on)"
     assert (error.fix, error.excerpt, error.log) == ("look at it", "iPXE", None)
     assert "the kernel said nothing" in report_text(bad)
     several = report(image, boot(), boot(path="pxe-uefi", passed=False, failure=failure))

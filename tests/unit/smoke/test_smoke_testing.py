@@ -146,7 +146,7 @@ def test_a_boot_that_fails_is_explained(
 @pytest.fixture(autouse=True)
 def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagebuilder.smoke.boot.SLOWNESS", {"kvm": 1.0, "tcg": 1.0})
-    monkeypatch.setattr("imagebuilder.smoke.boot._AFTERMATH_SECONDS", 0.1)
+    monkeypatch.setattr("imagebuilder.smoke.watch._AFTERMATH_SECONDS", 0.1)
 
 
 def test_the_boot_has_a_time_limit(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_kvm_that_hangs_is_replaced_and_remembered(
     device = tmp_path / "kvm"
     device.touch()
     monkeypatch.setattr("imagebuilder.smoke.accel.DEVICE", device)
-    monkeypatch.setattr("imagebuilder.smoke.boot._STILL_SECONDS", 0.3)
+    monkeypatch.setattr("imagebuilder.smoke.watch._STILL_SECONDS", 0.3)
     fake_qemu.write_text(
         'case "$*" in\n'
         "*-kernel*) echo 'Unable to mount root fs'; sleep 30 ;;\n"
