@@ -122,7 +122,9 @@ def test_the_error_of_a_boot_that_failed_is_its_diagnosis(image: Image) -> None:
     assert (error.fix, error.excerpt, error.log) == ("look at it", "iPXE", None)
     assert "the kernel said nothing" in report_text(bad)
     several = report(image, boot(), boot(path="pxe-uefi", passed=False, failure=failure))
-    assert report_error(several, image).what == "base (pxe-uefi): the kernel said nothing"
+    assert report_error(several, image).what == (
+        "base (pxe-uefi): the kernel said nothing (it came as far as: power-on)"
+    )
 
 
 def test_an_image_that_is_not_what_was_built_is_an_error_without_a_boot(image: Image) -> None:
