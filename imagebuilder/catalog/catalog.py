@@ -292,6 +292,7 @@ class Catalog(CatalogSteering):
         *,
         signers: Sequence[Signer],
         days: float = 30.0,
+        image: Image | None = None,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
     ) -> tuple[str, ...]:
@@ -304,6 +305,8 @@ class Catalog(CatalogSteering):
             version_or_channel: the release, or the channel that names it.
             signers: the keys, see :class:`~imagebuilder.catalog.envelope.FileSigner`.
             days: how long what the channel names is signed for.
+            image: the image that the release must be of, compared with the manifest and all
+                digests in it; None: what the catalog has is signed as it is.
             observer: gets the step ``sign``.
             cancel: looked at before each write.
 
@@ -311,14 +314,21 @@ class Catalog(CatalogSteering):
             The ids of the keys.
 
         Raises:
-            CatalogError: there is no such release, or the channel was moved meanwhile.
+            CatalogError: there is no such release, it is not of that image, or the channel was
+                moved meanwhile.
         """
         from imagebuilder.catalog import signing  # cryptography takes a while to import
 
         reporter = reporter_of(name, observer, cancel)
         self._check_exports()
         keys = signing.sign(
-            self.store, name, version_or_channel, signers=signers, days=days, reporter=reporter
+            self.store,
+            name,
+            version_or_channel,
+            signers=signers,
+            days=days,
+            image=image,
+            reporter=reporter,
         )
         self._export([name], reporter)
         return keys

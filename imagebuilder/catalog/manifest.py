@@ -36,6 +36,21 @@ _ROLES: dict[str, Role] = {
     "sbom.cdx.json": "sbom",
 }
 REPORT_NAME = "test-report.json"
+# What of a manifest is the image's own, and which files are about it.
+_OF_IMAGE = (
+    "name",
+    "image",
+    "built",
+    "summary",
+    "distro",
+    "engine",
+    "kernel_release",
+    "kernel_args",
+    "package_count",
+    "tree_size",
+    "tools",
+)
+_ABOUT: tuple[Role, ...] = ("test-report", "provenance", "test-result")
 _VERSION_TIME = "%Y%m%dT%H%M%SZ"
 _REPORT_LIMIT = 32 << 20  # bytes
 
@@ -169,6 +184,39 @@ def make_release(
         else None,
         override=None if passed else Override(reason=clean(override), by=by),
     )
+
+
+def check_is_of(image: Image, release: Release, url: str) -> None:
+    """Make sure that a manifest says of an image what is true, and brings no other files.
+
+    Whoever signs a release vouches for the manifest that the store has; this compares it with
+    the image that is at hand.
+
+    Raises:
+        CatalogError: it differs; what does is named.
+    """
+    said = make_release(
+        image,
+        release.artefacts,
+        evidence=None,
+        override="",
+        by="",
+        git_commit="",
+        when=datetime.now(UTC),
+    )
+    differing = [name for name in _OF_IMAGE if getattr(said, name) != getattr(release, name)]
+    there = {each.name: each for each in release.artefacts}
+    for each in contents(image, None):
+        found = there.pop(each.artefact.name, None)
+        if found != each.artefact:
+            differing.append(each.artefact.name)
+    differing += [each.name for each in there.values() if each.role not in _ABOUT]
+    if differing:
+        raise CatalogError(
+            f"is not the manifest of image {image.id}: it differs in {', '.join(differing)}",
+            where=Location(file=url),
+            fix="nothing was signed: publish the image again with --force, and see who wrote there",
+        )
 
 
 def version_time(after: str | None) -> datetime:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from imagebuilder.catalog import attest, layout, read
 from imagebuilder.catalog.envelope import Signer, key_id, open_envelope, seal
-from imagebuilder.catalog.manifest import as_time
+from imagebuilder.catalog.manifest import as_time, check_is_of
 from imagebuilder.catalog.model import Channel, dump, is_version, parse
 from imagebuilder.catalog.signed import CHANNEL_TYPE, RELEASE_TYPE, Envelope, SignedChannel
 from imagebuilder.catalog.update import update
 from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.image import Image
 from imagebuilder.progress import Cancel, Reporter
 from imagebuilder.stores import Object, ObjectStore
 
@@ -26,6 +27,7 @@ def sign(
     *,
     signers: Sequence[Signer],
     days: float,
+    image: Image | None,
     reporter: Reporter,
 ) -> tuple[str, ...]:
     """Sign a release, or a channel; see :meth:`imagebuilder.catalog.Catalog.sign`."""
@@ -51,6 +53,8 @@ def sign(
                 where=Location(file=store.url_of(layout.channel_key(name, version_or_channel))),
                 fix="look at what it names now, and run the same command again",
             )
+        if image:
+            check_is_of(image, release, store.url_of(key))
         _sign_release(store, name, version, data, signers, reporter.cancel)
         attest.sign(store, release, signers, reporter.cancel)
         if pointer:

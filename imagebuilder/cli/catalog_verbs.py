@@ -84,6 +84,12 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument("name", metavar="NAME")
     _which(made)
     signing_verbs.add_keys(made)
+    made.add_argument(
+        "--image",
+        metavar="DIR",
+        default="",
+        help="sign only if the release is of this image (build/NAME/IMAGE_ID)",
+    )
     text = "Show the in-toto statements about a release: its provenance, its test result."
     made = verb("attestations", text, signing_verbs.attestations)
     made.add_argument("name", metavar="NAME")

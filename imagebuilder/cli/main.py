@@ -20,6 +20,7 @@ from imagebuilder.cli import (
     lock_verbs,
     look,
     report_verb,
+    signing_verbs,
     start_verbs,
     verbs,
 )
@@ -207,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     publishing.add_argument(
         "--untested", metavar="REASON", default="", help="publish without a passing test; say why"
     )
+    signing_verbs.add_keys(publishing)
     doctor = verb("doctor", "Say what this host can do, and mend what it lacks.", look.doctor)
     doctor.add_argument(
         "--clean",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
 from imagebuilder.errors import InputError
+from imagebuilder.image import Image
 
 if TYPE_CHECKING:
     from imagebuilder.catalog.envelope import Signer
@@ -69,11 +70,14 @@ def trust(context: Context) -> Trust | None:
 def sign(context: Context) -> int:
     """``catalog sign``."""
     which = asked(context)
+    folder = context.args.image
+    image = Image.open(Path(folder)) if folder else None
     ids = opened(context, changes=True).sign(
         context.args.name,
         which,
-        signers=_signers(context),
+        signers=signers(context),
         days=context.args.days,
+        image=image,
         observer=context.out.observer(),
         cancel=context.cancel,
     )
@@ -116,7 +120,12 @@ def key(context: Context) -> int:
     return 0
 
 
-def _signers(context: Context) -> list[Signer]:
+def signers(context: Context) -> list[Signer]:
+    """Return what the command line names to sign with.
+
+    Raises:
+        InputError: a key cannot be read, or a command lacks its public key.
+    """
     from imagebuilder.catalog.envelope import CommandSigner, FileSigner, read_public_key
 
     args = context.args

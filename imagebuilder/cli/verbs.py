@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from imagebuilder.cli import signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, Location
@@ -98,6 +99,8 @@ def publish(context: Context) -> int:
                 ),
             )
 
+        signers = signing_verbs.signers(context)  # a key that is not there is said first
+
         def make(name: str) -> Release:
             image = work.image(name)
             _say_image(context, image)
@@ -114,6 +117,16 @@ def publish(context: Context) -> int:
                 force=context.args.force,
                 builder=context.args.builder,
             )
+            if signers:
+                catalog.sign(
+                    name,
+                    channel,
+                    signers=signers,
+                    days=context.args.days,
+                    image=image,
+                    observer=work.options.observer,
+                    cancel=context.cancel,
+                )
             context.out.data(
                 "release",
                 {

@@ -391,3 +391,44 @@ def test_two_releases_at_the_same_generation_are_noticed(
     catalog.promote("base", third.version, to="testing")
     catalog.sign("base", "testing", signers=[keys["ann"]])
     assert catalog.show("base", "testing", trust=believed) == third
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"kernel_args": ["init=/bin/sh"]}, "kernel_args"),
+        ({"tools": {}}, "tools"),
+        ("rootfs", r"rootfs\.squashfs"),
+        ("more", r"extra\.img"),
+    ],
+)
+def test_only_what_is_of_the_image_at_hand_is_signed(
+    catalog: Catalog,
+    root: Path,
+    make_image: MakeImage,
+    keys: dict[str, FileSigner],
+    change: object,
+    named: str,
+) -> None:
+    """Somebody who can write to the store puts another manifest there before it is signed."""
+    image = make_image()
+    release = catalog.publish(image, channel="testing", evidence=passing(image))
+    signers = [keys["ann"]]
+    assert catalog.sign("base", release.version, signers=signers, image=image)
+    path = root / f"releases/base/{release.version}.json"
+    said = json.loads(path.read_text())
+    if change == "rootfs":
+        next(each for each in said["artefacts"] if each["role"] == "rootfs")["size"] += 1
+    elif change == "more":
+        said["artefacts"].append(said["artefacts"][0] | {"name": "extra.img", "role": "other"})
+    else:
+        assert isinstance(change, dict)
+        said |= change
+    path.write_text(json.dumps(said))
+    before = (root / f"signatures/base/{release.version}.json").read_bytes()
+    with pytest.raises(CatalogError, match=rf"not the manifest of image .* in {named}") as caught:
+        catalog.sign("base", release.version, signers=signers, image=image)
+    assert path.name in str(caught.value)
+    assert (root / f"signatures/base/{release.version}.json").read_bytes() == before
+    with pytest.raises(CatalogError, match="not the manifest of image"):
+        catalog.sign("base", release.version, signers=signers, image=make_image(seed=2))

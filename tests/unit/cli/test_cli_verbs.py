@@ -490,6 +490,23 @@ def test_publish_and_pull(cli: Cli, booted: dict[str, Any], tmp_path: Path) -> N
     assert main([*argv[:-1], str(tmp_path / "other"), "--channel", "nosuch"]) == 4
 
 
+def test_what_is_published_can_be_signed_at_once(
+    cli: Cli, booted: dict[str, Any], tmp_path: Path
+) -> None:
+    url, key = (tmp_path / "catalog").as_uri(), tmp_path / "key"
+    argv = ("publish", "base", "--catalog", url, "--key", str(key))
+    assert cli(*argv) == 2, "a key that is not there is said before anything is built"
+    assert not (cli.project.root / "build").exists()
+    assert main(["catalog", "key", str(key)]) == 0
+    assert cli(*argv) == 0
+    trust = tmp_path / "trust.json"
+    public = key.with_suffix(".pub").read_text()
+    trust.write_text(json.dumps({"keys": [{"name": "ci", "public": public}]}))
+    assert main(["catalog", "verify", "--catalog", url, "--trust", str(trust)]) == 0
+    assert cli("publish", "base", "--catalog", url, "--channel", "stable") == 0
+    assert main(["catalog", "verify", "--catalog", url, "--trust", str(trust)]) == 4
+
+
 def test_an_image_that_failed_its_test_is_not_published(
     cli: Cli, booted: dict[str, Any], tmp_path: Path
 ) -> None:
