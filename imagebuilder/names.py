@@ -1,4 +1,4 @@
-"""What recipes, a project's file, and what the environment says are called.
+"""What recipes, a project's file, and what the environment says are called; and kernel arguments.
 
 In a module of its own: the facts of images, and the command line, need no more of recipes.
 """
@@ -17,6 +17,20 @@ EPOCH = "SOURCE_DATE_EPOCH"  # in the environment: the time that no file of an i
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"
 
 RecipeName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+# What iPXE, which reads the boot script, takes for the end of a command (src/core/exec.c).
+_SEPARATORS = ("&&", "||", ";")
+
+
+def why_no_argument(word: str) -> str:
+    """Return why a text cannot be an argument of a kernel that iPXE starts; "" if it can."""
+    if not word or not word.isprintable() or any(sign.isspace() for sign in word):
+        return "a kernel argument is one word"
+    if word in _SEPARATORS:
+        return f"no kernel argument can be {word}: in a boot script it ends the command"
+    if "${" in word:
+        return "no kernel argument can have ${ in it: in a boot script it names a setting"
+    return ""
 
 
 def check_name(name: str, where: Location | None = None) -> str:

@@ -24,6 +24,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.lockfile import LockFile
+from imagebuilder.names import why_no_argument
 from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
 from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
@@ -175,6 +176,7 @@ def make_plan(
         vault=resolved.vault(reporter.cancel),
         lock=_lock(resolved, engine, locked),
     )
+    _check_arguments(request.kickstart)
     notes = (*request.kickstart.warnings, *engine.check(request))
     args = (*request.kickstart.kernel_args, *resolved.recipe.kernel.args)
     specs = (
@@ -247,6 +249,17 @@ def _lock(resolved: ResolvedRecipe, engine: Engine, asked: bool | None) -> LockF
             fix=f"run: imagebuilder lock {name}",
         )
     return lock
+
+
+def _check_arguments(kickstart: Kickstart) -> None:
+    for command in kickstart.all("bootloader"):
+        for word in (command.data.appendLine or "").split():
+            if why := why_no_argument(word):
+                raise InputError(
+                    f"bootloader --append: {why}",
+                    where=command.where,
+                    fix="take it out of the line",
+                )
 
 
 def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:

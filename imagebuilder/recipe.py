@@ -19,7 +19,7 @@ from pydantic import (
 
 from imagebuilder.checks import Check
 from imagebuilder.livemedia_options import LivemediaOptions
-from imagebuilder.names import NAME_PATTERN, RecipeName
+from imagebuilder.names import NAME_PATTERN, RecipeName, why_no_argument
 from imagebuilder.params import Declared
 from imagebuilder.template import is_template
 
@@ -42,8 +42,8 @@ def _fragment_name(value: str) -> str:
 def _kernel_argument(value: str) -> str:
     if is_template(value):  # looked at again when it is rendered
         return value
-    if not value or not value.isprintable() or any(sign.isspace() for sign in value):
-        raise ValueError("a kernel argument is one word")
+    if why := why_no_argument(value):
+        raise ValueError(why)
     return value
 
 

@@ -22,7 +22,7 @@ from pydantic import (
 
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import ImageId, Sha256
-from imagebuilder.names import RecipeName
+from imagebuilder.names import RecipeName, why_no_argument
 
 CHANNEL_PATTERN = r"^[a-z][a-z0-9._-]{0,62}$"
 VERSION_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}$"
@@ -37,8 +37,8 @@ def _printable(value: str) -> str:
 
 
 def _one_word(value: str) -> str:
-    if not value or not value.isprintable() or any(sign.isspace() for sign in value):
-        raise ValueError("a kernel argument is one word")
+    if why := why_no_argument(value):
+        raise ValueError(why)
     return value
 
 

@@ -254,6 +254,17 @@ def test_the_id_is_sixteen_digits_and_what_to_dict_says(base: Plan) -> None:
     assert base.folder == base.resolved.project.root / "build/base" / base.image_id
 
 
+@pytest.mark.parametrize("word", ["||", "&&", ";", "a=${net0/mac}"])
+def test_what_ipxe_would_not_hand_to_the_kernel_is_refused(
+    make_project: MakeProject, apt: FakePrograms, word: str
+) -> None:
+    text = FRAGMENT_A.replace("nosmt", f"nosmt {word} chain")
+    with pytest.raises(InputError, match="in a boot script it") as caught:
+        planned(make_project({**FILES, "kickstarts/a.ks": text}))
+    assert caught.value.where
+    assert (caught.value.where.file, caught.value.where.line) == ("kickstarts/a.ks", 2)
+
+
 # ----- reasons ------------------------------------------------------------------------------------
 
 

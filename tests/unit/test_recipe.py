@@ -52,6 +52,8 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ("text", "line", "what"),
     [
         ('kickstarts = "a.ks"\n', 1, "kickstarts"),
+        ('[kernel]\nargs = ["a", "||", "chain"]\n', 2, "ends the command"),
+        ('[kernel]\nargs = [\n"a=${net0/mac}"]\n', 3, "names a setting"),
         ('[kernel]\nargs = [\n"a",\n"b c",\n]\n', 4, "one word"),
         ('kickstarts = [\n"a.ks",\n"../b.ks"]\n', 3, "below kickstarts/"),
         ('kickstarts = ["/b.ks"]\n', 1, "below kickstarts/"),
