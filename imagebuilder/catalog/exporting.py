@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagebuilder import files
 from imagebuilder.catalog import read
 from imagebuilder.catalog.reader import CatalogReader, reporter_of
+from imagebuilder.catalog.verify import Finding, Verification
 from imagebuilder.errors import HostError, InputError, Location
 from imagebuilder.policies import Exports
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
-from imagebuilder.stores import FileStore
+from imagebuilder.stores import FileStore, ObjectStore
+from imagebuilder.stores.overlay import OverlayStore
 
 # Imported in place where they are used, since they take a while.
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class CatalogExporting(CatalogReader):
         exports: Exports | None = None,
         *,
         output_dir: Path | None = None,
+        dry_run: bool = False,
         observer: Observer = ignore,
         cancel: Cancel | None = None,
     ) -> int:
@@ -39,11 +42,12 @@ class CatalogExporting(CatalogReader):
             exports: which formats; by default those that the catalog was opened with.
             output_dir: a folder that gets the files, at the same paths; by default they go into
                 the catalog.
+            dry_run: only find out how many; nothing is written.
             observer: gets the step ``export``.
             cancel: looked at all the time.
 
         Returns:
-            How many files were written.
+            How many files were written, or would be.
 
         Raises:
             InputError: no format is asked for, or one cannot be made of this catalog.
@@ -60,8 +64,11 @@ class CatalogExporting(CatalogReader):
         place = exporting.place_of(self.store, exports, whole=output_dir is not None)
         read.check_marker(self.store)
         reporter = reporter_of("catalog", observer, cancel)
-        target = FileStore(output_dir) if output_dir else self.store
-        target.prepare(reporter.cancel)
+        target: ObjectStore = FileStore(output_dir) if output_dir else self.store
+        if dry_run:
+            target = OverlayStore(target)
+        else:
+            target.prepare(reporter.cancel)
         return exporting.write(
             self.store, exports.formats, place, None, reporter, target=target, strict=True
         )
@@ -132,6 +139,40 @@ class CatalogExporting(CatalogReader):
                 f"cannot be written: {error.strerror or error}", where=Location(file=str(output))
             ) from error
         return output
+
+    def verify(
+        self,
+        *,
+        contents: bool = True,
+        trust: Trust | None = None,
+        observer: Observer = ignore,
+        cancel: Cancel | None = None,
+    ) -> Verification:
+        """Look whether everything is what it should be, and with it the exports.
+
+        See :meth:`imagebuilder.catalog.reader.CatalogReader.verify`; the exports are those that
+        the catalog was opened with.
+        """
+        found = super(CatalogExporting, self).verify(
+            contents=contents, trust=trust, observer=observer, cancel=cancel
+        )
+        if not self.exports.formats:
+            return found
+        from imagebuilder.catalog import exports as exporting
+
+        place = exporting.place_of(self.store, self.exports)
+        reporter = reporter_of("catalog", observer, cancel)
+        due = exporting.due(self.store, self.exports.formats, place, reporter)
+        more = [
+            Finding(
+                kind="broken",
+                where=self.store.url_of(key),
+                what="does not say what the catalog has now",
+                fix="imagebuilder catalog export writes it",
+            )
+            for key in due
+        ]
+        return replace(found, findings=(*found.findings, *more))
 
     def _check_exports(self) -> None:
         """Refuse, before anything is done, what cannot be exported."""

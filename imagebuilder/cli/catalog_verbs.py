@@ -106,6 +106,16 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument(
         "-n", "--dry-run", action="store_true", help="say what would be copied, and write nothing"
     )
+    made.add_argument(
+        "--export",
+        metavar="FORMAT",
+        action="append",
+        default=[],
+        help="what other tools read of the mirror follows, too: see export (repeatable)",
+    )
+    made.add_argument(
+        "--url", metavar="URL", default="", help="where readers find the mirror by plain HTTP"
+    )
     made = verbs.add_parser(
         "key",
         help="Make a key to sign with.",
@@ -178,7 +188,8 @@ def history(context: Context) -> int:
 
 def verify(context: Context) -> int:
     """``catalog verify``."""
-    found = opened(context).verify(
+    # With the exports that follow each change, so that these are looked at as well.
+    found = opened(context, changes=True).verify(
         contents=not context.args.quick,
         trust=signing_verbs.trust(context),
         observer=context.out.observer(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from imagebuilder.cli import export_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened
 from imagebuilder.errors import CatalogError, Location
@@ -76,8 +77,9 @@ def sync(context: Context) -> int:
     from imagebuilder.catalog import Catalog
 
     args = context.args
+    wanted = export_verbs.exports_of(args.export, args.url)
     done = Catalog.open(args.source).sync(
-        Catalog.open(args.target),
+        Catalog.open(args.target, exports=wanted),
         names=args.recipe,
         dry_run=args.dry_run,
         observer=context.out.observer(),

@@ -37,6 +37,9 @@ def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
         default="",
         help="under which URL readers reach the catalog by plain HTTP",
     )
+    made.add_argument(
+        "-n", "--dry-run", action="store_true", help="say how much is due, and write nothing"
+    )
     made = verb("page", "Write a page of HTML that shows the catalog.", page)
     made.add_argument(
         "--output", metavar="FILE", required=True, help="the file, or a folder for its index.html"
@@ -64,23 +67,19 @@ def export(context: Context) -> int:
     settings = settings_of(context)
     asked = settings.exports if settings else Exports()
     formats = args.formats or list(asked.formats)
-    unknown = [each for each in formats if each not in _FORMATS]
-    if unknown:
-        raise InputError(
-            f"{unknown[0]!r} is no format that a catalog is exported in",
-            fix=f"known are: {', '.join(_FORMATS)}",
-        )
-    wanted = _exports(formats, args.url or asked.url)
+    wanted = exports_of(formats, args.url or asked.url)
     count = opened(context).export(
         wanted,
         output_dir=Path(args.output) if args.output else None,
+        dry_run=args.dry_run,
         observer=context.out.observer(),
         cancel=context.cancel,
     )
     context.out.close()
     where = args.output or opened(context).url
     context.out.data("exported", {"formats": formats, "files": count, "where": where})
-    context.out.say(f"{', '.join(formats)}: {count} files written to {where}")
+    done = "would be written" if args.dry_run else "written"
+    context.out.say(f"{', '.join(formats)}: {count} files {done} to {where}")
     return 0
 
 
@@ -92,7 +91,7 @@ def page(context: Context) -> int:
         output /= "index.html"
     path = opened(context).write_page(
         output,
-        url=_exports([], args.url).url,
+        url=exports_of([], args.url).url,
         observer=context.out.observer(),
         cancel=context.cancel,
     )
@@ -126,11 +125,22 @@ def presign(context: Context) -> int:
     return 0
 
 
-def _exports(formats: Sequence[str], url: str) -> Exports:
+def exports_of(formats: Sequence[str], url: str) -> Exports:
+    """Return what the command line asks to be exported.
+
+    Raises:
+        InputError: there is no such format, or the URL is none.
+    """
     from pydantic import ValidationError
 
     from imagebuilder.policies import Exports
 
+    unknown = [each for each in formats if each not in _FORMATS]
+    if unknown:
+        raise InputError(
+            f"{unknown[0]!r} is no format that a catalog is exported in",
+            fix=f"known are: {', '.join(_FORMATS)}",
+        )
     try:
         return Exports.model_validate({"formats": tuple(formats), "url": url})
     except ValidationError as error:

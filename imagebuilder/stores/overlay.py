@@ -31,6 +31,11 @@ class OverlayStore:
         self._stats: dict[str, Stat | None] = {}  # None: deleted
 
     @property
+    def changed(self) -> tuple[str, ...]:
+        """The keys of what was written or deleted here, in their order."""
+        return tuple(sorted(self._stats))
+
+    @property
     def url(self) -> str:
         """The place of the store below."""
         return self._below.url

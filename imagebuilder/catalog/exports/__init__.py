@@ -5,6 +5,6 @@ objects, or into a folder.  Where they stand is described in ``docs/exports.md``
 """
 
 from imagebuilder.catalog.exports.place import Place, place_of
-from imagebuilder.catalog.exports.writing import prune, write
+from imagebuilder.catalog.exports.writing import due, prune, write
 
-__all__ = ["Place", "place_of", "prune", "write"]
+__all__ = ["Place", "due", "place_of", "prune", "write"]

@@ -31,6 +31,7 @@ from imagebuilder.policies import ExportFormat
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import Conflict, FileStore, Object, ObjectStore, Stat
 from imagebuilder.stores.base import download
+from imagebuilder.stores.overlay import OverlayStore
 
 _ATTEMPTS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
@@ -83,7 +84,7 @@ def write(
         if "simplestreams" in formats:
             count += _settle(store, target, reader.states, simplestreams.index, reporter)
         if "page" in formats:
-            base = "" if target is store else place.base or None
+            base = "" if target.url == store.url else place.base or None
             count += _settle(
                 store,
                 target,
@@ -100,6 +101,15 @@ def write(
             fix=_AGAIN,
         )
     return count
+
+
+def due(
+    store: ObjectStore, formats: Sequence[ExportFormat], place: Place, reporter: Reporter
+) -> tuple[str, ...]:
+    """Return the keys of exports in a catalog that are not as they should be."""
+    target = OverlayStore(store)
+    write(store, formats, place, None, reporter, target=target, strict=False)
+    return target.changed
 
 
 def prune(store: ObjectStore, names: Iterable[str], reporter: Reporter) -> None:

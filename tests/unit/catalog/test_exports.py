@@ -163,6 +163,29 @@ def test_nothing_is_written_when_nothing_changed(
     assert check(root) == 12
 
 
+def test_verify_and_a_dry_run_say_which_do_not_follow(
+    catalog: Catalog, root: Path, three: list[Release], make_image: MakeImage
+) -> None:
+    assert catalog.verify().ok
+    assert catalog.export(dry_run=True) == 0
+    image = make_image(seed=9)
+    # A publisher that knows nothing of exports, or died before it came to them.
+    Catalog(store=catalog.store).publish(image, channel="testing", evidence=passing(image))
+    (root / "exports/matchbox/profiles/base+stable.json").unlink()
+    found = {each.where.partition("/catalog/")[2]: each for each in catalog.verify().findings}
+    # What testing says in each format, the page with its release, and the file that is gone.
+    assert "exports/fcos/base/streams/testing.json" in found
+    assert "exports/matchbox/profiles/base+stable.json" in found
+    assert "exports/fcos/base/streams/stable.json" not in found
+    assert {each.kind for each in found.values()} == {"broken"}
+    assert Catalog(store=catalog.store).verify().ok, "who asks for no exports hears of none"
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert catalog.export(dry_run=True) == len(found)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    assert catalog.export() == len(found)
+    assert catalog.verify().ok
+
+
 def test_they_follow_the_channel_back(catalog: Catalog, root: Path, three: list[Release]) -> None:
     catalog.rollback("base", "testing")
     check(root)

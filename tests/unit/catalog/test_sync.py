@@ -9,6 +9,7 @@ from imagebuilder.catalog import Catalog, Release, Synced
 from imagebuilder.catalog.envelope import FileSigner, make_key, pem
 from imagebuilder.catalog.signed import TrustedKey, TrustRoot
 from imagebuilder.catalog.trust import Trust
+from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.image import Image
 from imagebuilder.stores import Stat
@@ -455,3 +456,16 @@ def test_a_place_that_is_no_catalog(catalog: Catalog, tmp_path: Path, three: lis
         catalog.sync(Catalog.open(str(tmp_path / "other")))
     with pytest.raises(CatalogError, match="no catalog here"):
         Catalog.open(str(tmp_path / "nothing")).sync(catalog)
+
+
+def test_the_exports_of_a_mirror_follow_it(
+    catalog: Catalog, tmp_path: Path, three: list[Release]
+) -> None:
+    url = "http://mirror.example/pxe/"
+    argv = ["catalog", "sync", catalog.url, (tmp_path / "mirror").as_uri(), "--export", "fcos"]
+    assert main(argv) == 2, "without a URL there would be nothing to name"
+    assert not (tmp_path / "mirror").exists()
+    assert main([*argv, "--url", url]) == 0
+    stream = (tmp_path / "mirror/exports/fcos/base/streams/testing.json").read_text()
+    assert f"{url}blobs/sha256/" in stream
+    assert main([*argv[:-1], "nosuch", "--url", url]) == 2
