@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from imagebuilder.catalog import channels, gate, read, rules
 from imagebuilder.catalog.exporting import CatalogExporting
+from imagebuilder.catalog.layout import channel_key
 from imagebuilder.catalog.manifest import clean, now, whoami
 from imagebuilder.catalog.model import Channel, Pin, Release, check_channel, is_version
 from imagebuilder.catalog.moves import path_to
 from imagebuilder.catalog.reader import reporter_of
 from imagebuilder.catalog.records import Approval, check_host
 from imagebuilder.catalog.rules import Choice, Rollout, Rules
-from imagebuilder.errors import InputError
+from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.names import check_name
 from imagebuilder.progress import Cancel, ignore
+
+if TYPE_CHECKING:
+    from imagebuilder.catalog.trust import Trust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,15 @@ class CatalogSteering(CatalogExporting):
 
         return self._rules(name, decide)
 
-    def choose(self, name: str, channel: str, *, host: str, running: str = "") -> Choice:
+    def choose(
+        self,
+        name: str,
+        channel: str,
+        *,
+        host: str,
+        running: str = "",
+        trust: Trust | None = None,
+    ) -> Choice:
         """Say which release a host should boot.
 
         That is what the channel names, unless it is a dead end, its rollout has not come to
@@ -127,10 +140,14 @@ class CatalogSteering(CatalogExporting):
             channel: the channel.
             host: the host's name.
             running: the release that it runs now, if that is known.
+            trust: whose signatures are needed, of what the channel names and of the release;
+                None: nobody's.  Rules are not signed: who can write them can send a host to
+                another signed release that the channel has named, or to a barrier.
 
         Raises:
             InputError: the host's name cannot be one.
-            CatalogError: there is no such channel, or nothing that can be booted.
+            CatalogError: there is no such channel, or nothing that can be booted, or nobody who
+                is trusted has signed it.
         """
         check_host(host)
         pointer = self.channel(name, channel)
@@ -138,7 +155,20 @@ class CatalogSteering(CatalogExporting):
             raise InputError(f"{running!r} is no release's version")
         found = rules.get(self.store, name)
         path = path_to(pointer.history)
-        return rules.choose(found, pointer, path, host, running, datetime.now(UTC))
+        choice = rules.choose(found, pointer, path, host, running, datetime.now(UTC))
+        if trust:
+            from imagebuilder.catalog import trust as trusting  # takes a while to import
+
+            signed = trusting.channel(self.store, name, channel, trust)
+            if signed.generation != pointer.generation:
+                raise CatalogError(
+                    f"channel {channel} is at generation {pointer.generation}, and what it names "
+                    f"was signed at {signed.generation}",
+                    where=Location(file=self.store.url_of(channel_key(name, channel))),
+                    fix=f"sign it: imagebuilder catalog sign {name} --channel {channel} --key FILE",
+                )
+            trusting.resolve(self.store, name, choice.version, trust)
+        return choice
 
     def _pin(self, name: str, channel: str, mark: Pin | None) -> Channel:
         self._check_exports()

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from imagebuilder.cli import signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import opened
 
@@ -49,6 +50,7 @@ def add(verb: Callable[[str, str, object], argparse.ArgumentParser]) -> None:
     made.add_argument("--channel", required=True)
     made.add_argument("--host", required=True, help="the host's name")
     made.add_argument("--running", metavar="VERSION", default="", help="what it runs now")
+    signing_verbs.add_trust(made)
 
 
 def approve(context: Context) -> int:
@@ -105,7 +107,13 @@ def rollout(context: Context) -> int:
 def choose(context: Context) -> int:
     """``catalog choose``."""
     args = context.args
-    found = opened(context).choose(args.name, args.channel, host=args.host, running=args.running)
+    found = opened(context).choose(
+        args.name,
+        args.channel,
+        host=args.host,
+        running=args.running,
+        trust=signing_verbs.trust(context),
+    )
     context.out.data("choice", {"version": found.version, "reason": found.reason})
     context.out.say(f"{found.version}  {found.reason}")
     return 0

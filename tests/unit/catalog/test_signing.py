@@ -432,3 +432,25 @@ def test_only_what_is_of_the_image_at_hand_is_signed(
     assert (root / f"signatures/base/{release.version}.json").read_bytes() == before
     with pytest.raises(CatalogError, match="not the manifest of image"):
         catalog.sign("base", release.version, signers=signers, image=make_image(seed=2))
+
+
+def test_a_host_is_sent_only_to_what_was_signed(
+    catalog: Catalog, two: list[Release], keys: dict[str, FileSigner], tmp_path: Path
+) -> None:
+    root = trust(tmp_path, keys, "ann")
+
+    def choose() -> str:
+        return catalog.choose("base", "testing", host="n1", trust=root).version
+
+    with pytest.raises(CatalogError, match="not signed"):
+        choose()
+    catalog.sign("base", "testing", signers=[keys["ann"]])
+    assert choose() == two[1].version
+    catalog.dead_end("base", two[1].version, reason="it panics")
+    with pytest.raises(CatalogError, match="not signed"):
+        choose()  # the release before it is what it would get, and nobody has signed that
+    catalog.sign("base", two[0].version, signers=[keys["ann"]])
+    assert choose() == two[0].version
+    catalog.rollback("base", "testing")
+    with pytest.raises(CatalogError, match="was signed at 2"):
+        choose()
