@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from imagebuilder.catalog import Catalog, Release
     from imagebuilder.changes import Changes, find_changes
+    from imagebuilder.comparison import Comparison, compare_images
     from imagebuilder.errors import (
         CatalogError,
         CheckError,
@@ -54,6 +55,7 @@ __all__ = [
     "CatalogError",
     "Changes",
     "CheckError",
+    "Comparison",
     "Event",
     "Finding",
     "HostError",
@@ -74,6 +76,7 @@ __all__ = [
     "StepError",
     "build_image",
     "check_reproducible",
+    "compare_images",
     "find_changes",
     "import_kickstarts",
     "init_project",
@@ -95,6 +98,7 @@ _HOME = {
     "CatalogError": "imagebuilder.errors",
     "Changes": "imagebuilder.changes",
     "CheckError": "imagebuilder.errors",
+    "Comparison": "imagebuilder.comparison",
     "Event": "imagebuilder.progress",
     "Finding": "imagebuilder.lint",
     "HostError": "imagebuilder.errors",
@@ -115,6 +119,7 @@ _HOME = {
     "StepError": "imagebuilder.errors",
     "build_image": "imagebuilder.pipeline",
     "check_reproducible": "imagebuilder.reproducible",
+    "compare_images": "imagebuilder.comparison",
     "find_changes": "imagebuilder.changes",
     "import_kickstarts": "imagebuilder.importing",
     "init_project": "imagebuilder.scaffold",

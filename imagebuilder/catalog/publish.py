@@ -27,6 +27,7 @@ from imagebuilder.catalog.manifest import (
     whoami,
 )
 from imagebuilder.catalog.model import (
+    UNIT,
     CatalogMarker,
     Channel,
     Index,
@@ -127,8 +128,21 @@ def _nothing_to_do(
     """
     release, _ = _published(store, image, parts, evidence)
     was = read.channel(store, image.recipe, channel)
-    if release is None or was is None or was.release != release.version:
+    if was is None:
         return None
+    said = f"channel {channel} has release {was.release} of this image"
+    if release is None or was.release != release.version:
+        try:
+            release = read.release(store, image.recipe, was.release, was.manifest)
+        except CatalogError:
+            return None  # damaged, as verify says: a new release takes its place
+        if not _has_same_effect(release, image, parts, evidence):
+            return None
+        parts = [Content(artefact=each, source=b"") for each in release.artefacts]
+        said = (
+            f"no effective change: channel {channel} has release {was.release}, with the same "
+            "kernel, initrd, root file system and kernel arguments"
+        )
     script = store.get(layout.script_key(release.name, channel))
     if (
         script is None
@@ -138,8 +152,26 @@ def _nothing_to_do(
         or not all(at_once(store, partial(_is_stored, store), _of_release(parts, release)))
     ):
         return None
-    reporter.reused("publish", f"channel {channel} has release {release.version} of this image")
+    reporter.reused("publish", said)
     return release
+
+
+def _has_same_effect(
+    release: Release, image: Image, parts: Sequence[Content], evidence: TestEvidence | None
+) -> bool:
+    """Return whether a machine gets from a release what it would get from an image.
+
+    Of another image that is: what its recipe says in other words, or in a comment, can give it
+    another id, and the same bytes.
+    """
+    mine = {each.artefact.role: each.artefact.sha256 for each in parts}
+    its = {each.role: each.sha256 for each in release.artefacts}
+    return (
+        all(mine.get(role) == its.get(role) for role in (*UNIT, "packages"))
+        and release.kernel_args == image.facts.kernel_args
+        and release.distro == clean(image.facts.distro)
+        and (release.tested or not (evidence and evidence.passed))
+    )
 
 
 def make_catalog(store: ObjectStore, cancel: Cancel) -> None:

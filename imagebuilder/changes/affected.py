@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from imagebuilder.changes import compare as comparison
 from imagebuilder.changes import reach, reasons
-from imagebuilder.changes.compare import Difference
+from imagebuilder.changes.difference import Difference
 from imagebuilder.changes.git import Moved, Repository
 from imagebuilder.changes.reasons import Both, Reason
 from imagebuilder.changes.rendered import TESTS, Rendered, rendered

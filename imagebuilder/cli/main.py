@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     lint_verb.add(sub, common)
     changed_verb.add(sub, common)
-    diff_verb.add(sub, common)
+    diff_verb.add(sub, common, where)
     report_verb.add(sub, common, where)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import stat
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from imagebuilder.comparison.differing import KINDS, detail, what_differs
+from imagebuilder.comparison.members import Member, of_initrd, of_squashfs
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import ARTEFACTS, INITRD, KERNEL, ROOTFS, sha256_of
 from imagebuilder.progress import Cancel
-from imagebuilder.reproducible.members import Member, of_initrd, of_squashfs
-
-_LINES = 12  # of a diff
-_LONGEST = 160  # characters of a line of it
-_TEXT = 1 << 20  # bytes; what is larger is compared as bytes
-_SHOWN = 16  # bytes of a file that is no text
-
-_KINDS = {
-    "-": "a file",
-    "d": "a folder",
-    "l": "a link",
-    "h": "another name of a file",
-    "c": "a device",
-    "b": "a device",
-    "p": "a pipe",
-    "s": "a socket",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +71,7 @@ def _of_artefact(
     if name not in readers:
         first, second = one.read_bytes(), other.read_bytes()
         what = "the kernel differs" if name == KERNEL else "its text differs"
-        yield Difference(artefact=name, path="", what=what, detail=_detail(first, second))
+        yield Difference(artefact=name, path="", what=what, detail=detail(first, second))
         return
     try:
         trees = [readers[name](each, work, cancel) for each in (one, other)]
@@ -113,72 +95,12 @@ def _of_trees(
         if first is None or second is None:
             there = first or second
             assert there
-            what = f"{_KINDS.get(there.kind, there.kind)} only in the {_nth(first)} image"
+            what = f"{KINDS.get(there.kind, there.kind)} only in the {_nth(first)} image"
             yield Difference(artefact=name, path=path, what=what)
         elif first != second:
-            yield _of_members(name, path, first, second)
+            what, lines = what_differs(first, second)
+            yield Difference(artefact=name, path=path, what=what, detail=lines)
 
 
 def _nth(first: Member | None) -> str:
     return "first" if first else "second"
-
-
-def _of_members(name: str, path: str, one: Member, other: Member) -> Difference:
-    if one.kind != other.kind:
-        kinds = [_KINDS.get(each.kind, each.kind) for each in (one, other)]
-        return Difference(artefact=name, path=path, what=f"{kinds[0]} became {kinds[1]}")
-    words: list[str] = []
-    if one.mode != other.mode:
-        words.append(f"mode {_mode(one)} became {_mode(other)}")
-    if one.owner != other.owner:
-        words.append(f"owner {one.owner} became {other.owner}")
-    if one.time != other.time:
-        words.append(f"time {_time(one)} became {_time(other)}")
-    if one.target != other.target:
-        words.append(f"{one.target!r} became {other.target!r}")
-    detail = ""
-    if one.data != other.data:
-        words.append("content")
-        detail = _detail(bytes(one.data), bytes(other.data))
-    return Difference(artefact=name, path=path, what=", ".join(words), detail=detail)
-
-
-def _mode(member: Member) -> str:
-    return stat.filemode(member.mode)[1:]
-
-
-def _time(member: Member) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(member.time))
-
-
-def _detail(one: bytes, other: bytes) -> str:
-    """Return the lines that differ, or of what is no text the first bytes that do."""
-    texts = [_text(each) for each in (one, other)]
-    if texts[0] is not None and texts[1] is not None:
-        return _lines(texts[0], texts[1])
-    shorter = min(len(one), len(other))
-    at = next((n for n in range(shorter) if one[n] != other[n]), shorter)
-    parts = [each[at : at + _SHOWN].hex(" ") or "the end" for each in (one, other)]
-    return f"from byte {at} on: {parts[0]} / {parts[1]}; of {len(one)} / {len(other)} bytes"
-
-
-def _text(data: bytes) -> Sequence[str] | None:
-    if len(data) > _TEXT or b"\0" in data:
-        return None
-    try:
-        return data.decode().splitlines()
-    except UnicodeDecodeError:
-        return None
-
-
-def _lines(one: Sequence[str], other: Sequence[str]) -> str:
-    lines = list(difflib.unified_diff(one, other, lineterm="", n=0))[2:]
-    shown = [
-        f"{line[:_LONGEST]}…" if len(line) > _LONGEST else line
-        for line in lines
-        if not line.startswith("@@")
-    ]
-    if not shown:
-        return "only the ends of lines differ"
-    more = [f"and {len(shown) - _LINES} more lines"] if len(shown) > _LINES else []
-    return "\n".join([*shown[:_LINES], *more])

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from imagebuilder.catalog import Catalog, TestEvidence
 from imagebuilder.errors import CatalogError, HostError, InputError, Interrupted
-from imagebuilder.image import Image
+from imagebuilder.image import FACTS, Image, ImageFacts, measure
 from imagebuilder.progress import Cancel, Event
 
 from .conftest import MakeImage, passing
@@ -139,6 +140,70 @@ def test_publishing_again_writes_nothing(catalog: Catalog, root: Path, image: Im
     assert again == first
     assert snapshot(root) == before
     assert [each.step for each in events if each.kind == "reused"] == ["publish"]
+
+
+def other_words(image: Image, **facts: object) -> Image:
+    """Return an image of a recipe that says the same in other words: another id, the same bytes."""
+    made = image.facts.model_dump() | {"id": "0123456789abcdef", "notes": ("other",)} | facts
+    path = image.path.with_name(str(made["id"]))
+    shutil.copytree(image.path, path)
+    (path / "kickstart.ks").write_text("# in other words\n")
+    made["artefacts"] = [measure(path / each.name) for each in image.facts.artefacts]
+    (path / FACTS).write_text(ImageFacts.model_validate(made).model_dump_json())
+    return Image.open(path)
+
+
+def test_an_image_without_effective_change_is_not_published(
+    catalog: Catalog, root: Path, image: Image
+) -> None:
+    first = catalog.publish(image, channel="testing", evidence=passing(image))
+    again = other_words(image)
+    before = snapshot(root)
+    events: list[Event] = []
+    second = catalog.publish(
+        again, channel="testing", evidence=passing(again), observer=events.append
+    )
+    assert second == first
+    assert snapshot(root) == before
+    assert [(each.kind, each.text.partition(":")[0]) for each in events] == [
+        ("reused", "no effective change")
+    ]
+    forced = catalog.publish(again, channel="testing", evidence=passing(again), force=True)
+    assert forced.image == again.id
+    assert catalog.show("base", "testing") == forced
+    other = catalog.publish(again, channel="beta", evidence=passing(again))
+    assert other.image == again.id  # what another channel has is nothing to this one
+
+
+def test_another_kernel_argument_is_an_effective_change(catalog: Catalog, image: Image) -> None:
+    catalog.publish(image, channel="testing", evidence=passing(image))
+    again = other_words(image, kernel_args=("console=ttyS0", "debug"))
+    assert catalog.publish(again, channel="testing", evidence=passing(again)).image == again.id
+
+
+def test_a_first_passing_test_is_published_though_nothing_else_changed(
+    catalog: Catalog, image: Image
+) -> None:
+    catalog.publish(image, channel="testing", evidence=None, override="no time")
+    again = other_words(image)
+    release = catalog.publish(again, channel="testing", evidence=passing(again))
+    assert (release.image, release.tested) == (again.id, True)
+
+
+def test_without_effective_change_what_is_missing_is_mended(
+    catalog: Catalog, root: Path, image: Image
+) -> None:
+    first = catalog.publish(image, channel="testing", evidence=passing(image))
+    kernel = first.artefact("kernel")
+    assert kernel
+    blob(root, kernel.sha256).unlink()
+    again = other_words(image)
+    assert catalog.publish(again, channel="testing", evidence=passing(again)).image == again.id
+    assert broken_promises(root) == []
+    (root / "releases/base" / f"{catalog.show('base', 'testing').version}.json").write_text("{}")
+    last = catalog.publish(image, channel="testing", evidence=passing(image))
+    assert last.version != first.version or last == first
+    assert catalog.show("base", "testing") == last
 
 
 def test_force_makes_a_new_release_of_the_same_blobs(

@@ -180,7 +180,7 @@ def test_markdown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_names_are_shown_as_they_are() -> None:
     each = Difference(kind="check", name="a `b` | <img src=x>", new="yes")
-    assert words._code(str(each)) == "``+ check a `b` | <img src=x>``"
+    assert words.code(str(each)) == "``+ check a `b` | <img src=x>``"
 
 
 def test_a_comment_is_bounded(root: Path) -> None:

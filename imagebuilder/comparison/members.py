@@ -7,11 +7,11 @@ to a user who is not root.
 from __future__ import annotations
 
 import bz2
-import gzip
 import lzma
 import mmap
 import re
 import stat
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,10 @@ from imagebuilder.errors import StepError
 from imagebuilder.progress import Cancel
 
 _TIMEOUT = 3600.0  # seconds
+# What somebody else's image may unpack to: a bound against files that are made to fill a disk.
+_MOST_ROOT = 64 << 30  # bytes
+_MOST_INITRD = 4 << 30  # bytes
+_MOST_ARCHIVES = 16  # that stand in each other, or are compressed one by one
 
 # A line of a pseudo file, mksquashfs(1): PATH TYPE TIME MODE UID GID and more, by type.  Blanks
 # and backslashes in a path have a backslash before them.
@@ -34,7 +38,9 @@ _KINDS = {b"D": "d", b"R": "-", b"S": "l", b"L": "h", b"C": "c", b"B": "b"}
 # newc: Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
 _MAGIC = (b"070701", b"070702")
 _HEAD = 110  # bytes
+_FIELDS = re.compile(rb"[0-9A-Fa-f]{104}")
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_NO_ZERO = re.compile(rb"[^\0]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +78,14 @@ def of_squashfs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
     listed = work / f"{path.name}.members"
     listed.unlink(missing_ok=True)
     command.run(
-        ["unsquashfs", "-no-progress", "-quiet", "-pf", str(listed), str(path)],
+        [
+            *_at_most(_MOST_ROOT), "unsquashfs", "-no-progress", "-quiet",
+            "-pf", str(listed), str(path),
+        ],
         timeout=_TIMEOUT,
         cancel=cancel,
         what=f"reading {path.name}",
-    )
+    )  # fmt: skip
     with listed.open("rb") as file:
         # It lives on for as long as a member has a part of it.
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -113,6 +122,11 @@ def _pseudo(whole: memoryview) -> Iterator[tuple[str, Member]]:
         )
 
 
+def _at_most(size: int) -> list[str]:
+    """Return what is put before a program so that no file that it writes gets larger."""
+    return ["prlimit", f"--fsize={size}", "--"]
+
+
 def of_initrd(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
     """Return what is in an initrd: archives one after the other, of which the last is compressed.
 
@@ -126,34 +140,45 @@ def of_initrd(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
         HostError: what can undo its compression is not installed.
     """
 
+    left = _MOST_INITRD
+
     def plain(data: bytes) -> bytes:
-        return _plain(path, data, work, cancel)
+        nonlocal left
+        made = _plain(path, data, left, work, cancel)
+        left -= len(made)
+        return made
 
     return dict(_archives(path, path.read_bytes(), plain))
 
 
 def _archives(
-    path: Path, data: bytes, plain: Callable[[bytes], bytes]
+    path: Path, data: bytes, plain: Callable[[bytes], bytes], deep: int = 0
 ) -> Iterator[tuple[str, Member]]:
     at = 0
     while at < len(data):
         if data[at : at + 1] == b"\0":  # what fills up between two
-            rest = data[at:].lstrip(b"\0")
-            at = len(data) - len(rest)
+            at = _past_zeros(data, at)
         elif data[at : at + 6] in _MAGIC:
             name, member, at = _newc(path, data, at)
             if name != "TRAILER!!!":
                 yield name, member
+        elif deep == _MOST_ARCHIVES:
+            raise StepError(f"{path.name} is packed more than {_MOST_ARCHIVES} times")
         else:
-            yield from _archives(path, plain(data[at:]), plain)
+            yield from _archives(path, plain(data[at:]), plain, deep + 1)
             return
 
 
+def _past_zeros(data: bytes, at: int) -> int:
+    found = _NO_ZERO.search(data, at)
+    return found.start() if found else len(data)
+
+
 def _newc(path: Path, data: bytes, at: int) -> tuple[str, Member, int]:
-    try:
-        fields = [int(data[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
-    except ValueError as error:
-        raise StepError(f"{path.name} has a damaged archive in it") from error
+    head = data[at + 6 : at + _HEAD]
+    if not _FIELDS.fullmatch(head):
+        raise StepError(f"{path.name} has a damaged archive in it")
+    fields = [int(head[8 * n : 8 * n + 8], 16) for n in range(13)]
     mode, size, length = fields[1], fields[6], fields[11]
     name = data[at + _HEAD : at + _HEAD + length - 1].decode(errors="surrogateescape")
     begin = _aligned(at + _HEAD + length)
@@ -176,26 +201,43 @@ def _aligned(at: int) -> int:
     return (at + 3) & ~3
 
 
-def _plain(path: Path, data: bytes, work: Path, cancel: Cancel) -> bytes:
+def _plain(path: Path, data: bytes, most: int, work: Path, cancel: Cancel) -> bytes:
+    """Return what was compressed, if it is not larger than it may be."""
     try:
         if data.startswith(b"\x1f\x8b"):
-            return gzip.decompress(data)
-        if data.startswith(b"\xfd7zXZ\0"):
-            return lzma.decompress(data)
-        if data.startswith(b"BZh"):
-            return bz2.decompress(data)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+            unpacked = _gzip(data, most)
+        elif data.startswith(b"\xfd7zXZ\0"):
+            unpacked = lzma.LZMADecompressor().decompress(data, most + 1)
+        elif data.startswith(b"BZh"):
+            unpacked = bz2.BZ2Decompressor().decompress(data, most + 1)
+        elif data.startswith(_ZSTD):
+            unpacked = _zstd(path, data, most, work, cancel)
+        else:
+            raise StepError(f"{path.name}: its compression is not known here")
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise StepError(f"{path.name} is damaged: {error}") from error
-    if data.startswith(_ZSTD):
-        packed, made = work / f"{path.name}.zst", work / f"{path.name}.plain"
-        packed.write_bytes(data)
-        command.run(
-            ["zstd", "-dqf", "--rm", "-o", str(made), str(packed)],
-            timeout=_TIMEOUT,
-            cancel=cancel,
-            what=f"reading {path.name}",
-        )
-        data = made.read_bytes()
-        made.unlink()
-        return data
-    raise StepError(f"{path.name}: its compression is not known here")
+    if len(unpacked) > most:
+        raise StepError(f"{path.name} unpacks to more than {_MOST_INITRD >> 30} GiB")
+    return unpacked
+
+
+def _gzip(data: bytes, most: int) -> bytes:
+    made = zlib.decompressobj(wbits=31)  # with gzip's header
+    unpacked = made.decompress(data, most + 1)
+    if not made.eof and len(unpacked) <= most:
+        raise EOFError("it is cut short")
+    return unpacked
+
+
+def _zstd(path: Path, data: bytes, most: int, work: Path, cancel: Cancel) -> bytes:
+    packed, made = work / f"{path.name}.zst", work / f"{path.name}.plain"
+    packed.write_bytes(data)
+    command.run(
+        [*_at_most(most + 1), "zstd", "-dqf", "--rm", "-o", str(made), str(packed)],
+        timeout=_TIMEOUT,
+        cancel=cancel,
+        what=f"reading {path.name}",
+    )
+    unpacked = made.read_bytes()
+    made.unlink()
+    return unpacked
