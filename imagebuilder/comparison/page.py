@@ -1,21 +1,20 @@
 """Differences as one page of HTML that needs nothing else.
 
-All text is escaped by the template; there are no scripts, and the page's policy (CSP) lets only
-its own styles in, by their digest.
+All text is escaped by the template, and there are no scripts.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder import webpage
 from imagebuilder.changes import Affected, Changes, Difference
 from imagebuilder.comparison.images import Comparison
 from imagebuilder.comparison.measures import Measure
 
+_PAGE = webpage.load(Path(__file__).with_name("page.html"))
 _SIGNS = {"+": "added", "-": "removed", "~": "changed"}
 _NOTES = {"security": "security update", "down": "a step back", "along": "along with others"}
 _EFFECTS = {"image": "", "tests": "only its tests", "new": "new", "broken": "broken"}
@@ -120,23 +119,4 @@ def _groups(differences: Sequence[Difference]) -> tuple[tuple[str, tuple[Differe
 
 
 def _page(title: str, summary: str, sections: Sequence[Section]) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    folder = Path(__file__).parent
-    style = (folder / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    return template.render(
-        title=title,
-        summary=summary,
-        sections=sections,
-        policy=policy,
-        style=Markup(style),  # noqa: S704 - it is ours
-        signs=_SIGNS,
-        notes=_NOTES,
-    )
+    return _PAGE.render(title=title, summary=summary, sections=sections, signs=_SIGNS, notes=_NOTES)

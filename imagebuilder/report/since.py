@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from imagebuilder import distro
 from imagebuilder.catalog import Catalog, Change, Release
 from imagebuilder.catalog.packages import package_list
-from imagebuilder.changes import find_changes
-from imagebuilder.changes.compare import Difference
+from imagebuilder.changes import Difference, find_changes
 from imagebuilder.debversion import DebianVersion
 from imagebuilder.errors import CatalogError, HostError, ImageBuilderError, InputError
 from imagebuilder.image import FACTS, Image, ImageFacts, Package
