@@ -129,7 +129,7 @@ Snapshot = Annotated[str, StringConstraints(pattern=r"^([0-9]{8}T[0-9]{6}Z)?$")]
 
 
 # The ways to boot; imagebuilder/smoke/paths.py says what each is.
-BootPathName = Literal["kernel", "pxe-bios"]
+BootPathName = Literal["kernel", "pxe-bios", "pxe-uefi"]
 
 
 class _Table(BaseModel):
@@ -178,8 +178,9 @@ class SmokeOptions(_Table):
     paths: tuple[BootPathName, ...] = Field(
         default=("pxe-bios",),
         min_length=1,
-        description="the ways in which it is booted, one after the other: pxe-bios, as machines "
-        "with a BIOS do; kernel: kernel and initrd are given to QEMU, which tests no boot script",
+        description="the ways in which it is booted, one after the other: pxe-bios, pxe-uefi: "
+        "as machines with such firmware do; kernel: kernel and initrd are given to QEMU, which "
+        "tests no boot script",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tempfile
@@ -17,7 +18,8 @@ from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.guest import guest_archive, runner_script
 from imagebuilder.smoke.instruments import Instruments
-from imagebuilder.smoke.machine import EXTRA_ARGS, FILES_URL, Loaded, first_script, qemu_argv
+from imagebuilder.smoke.machine import Loaded, extra_args, first_script, qemu_argv
+from imagebuilder.smoke.network import FIRST_SCRIPT, Wiring, user_network
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
@@ -65,27 +67,29 @@ def boot(
     script = runner_script(checks, patience=boot_limit, slowness=slowness)
     with tempfile.TemporaryDirectory(prefix="imagebuilder-", dir=_short_folder()) as private:
         scratch = Path(private)
-        tftp, results, archive = scratch / "tftp", scratch / "results", scratch / _ARCHIVE
-        tftp.mkdir()
-        (tftp / "boot.ipxe").write_text(first_script(_ARCHIVE))
-        archive.write_bytes(guest_archive(script, slowness=slowness))
+        results, archive = scratch / "results", scratch / _ARCHIVE
+        wiring = user_network(scratch)
+        (wiring.tftp / FIRST_SCRIPT).write_text(first_script(wiring, _ARCHIVE))
+        # Compressed, since a kernel looks for one that is not at multiples of four bytes only,
+        # and on UEFI it puts the archives together without regard to that.
+        archive.write_bytes(gzip.compress(guest_archive(script, slowness=slowness), mtime=0))
         results.touch()
         files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
         argv = qemu_argv(
             path,
             accelerator,
             options,
-            tftp=tftp,
-            socket=scratch / "http",
+            wiring=wiring,
             results=results,
-            loaded=None if path.from_network else _load(image, archive, scratch / INITRD),
+            scratch=scratch,
+            loaded=None if path.from_network else _load(image, archive, wiring, scratch / INITRD),
         )
         watch: Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
             watch = Watch(console, results, (boot_limit, check_limit), accelerator.used)
             watch.on_stage = on_stage
             with (
-                serve(scratch / "http", files, watch.transferred),
+                serve(wiring.server, files, watch.transferred),
                 Instruments(scratch, watch) as instruments,
             ):
                 watch.power_on()
@@ -118,14 +122,13 @@ def boot(
     )
 
 
-def _load(image: Image, archive: Path, initrd: Path) -> Loaded:
+def _load(image: Image, archive: Path, wiring: Wiring, initrd: Path) -> Loaded:
     """Put together what the boot script would load, for a machine that has no boot loader."""
     with initrd.open("wb") as file:
         for part in (image.initrd, archive):
-            file.write(bytes(-file.tell() % 4))  # the kernel looks for an archive at such places
             with part.open("rb") as source:
                 shutil.copyfileobj(source, file, 1 << 20)
-    settings = {"base": FILES_URL, "extra-args": " ".join(EXTRA_ARGS)}
+    settings = {"base": wiring.files_url, "extra-args": " ".join(extra_args(wiring))}
     args = script_arguments((image.path / BOOT_SCRIPT).read_text(), settings)
     return Loaded(kernel=image.kernel, initrd=initrd, args=args)
 

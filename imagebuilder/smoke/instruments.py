@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imagebuilder.errors import StepError
 from imagebuilder.image import BOOT_SCRIPT, ROOTFS
-from imagebuilder.smoke.machine import quoted
+from imagebuilder.smoke.network import quoted
 from imagebuilder.smoke.packets import PARTS, Capture
 from imagebuilder.smoke.qmp import Monitor
 from imagebuilder.smoke.stages import FETCHED, KERNEL_STARTED

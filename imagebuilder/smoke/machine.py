@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke.firmware import find_uefi
 from imagebuilder.smoke.guest import PORT_NAME
+from imagebuilder.smoke.network import Wiring, quoted
 from imagebuilder.smoke.paths import QEMU, BootPath
 from imagebuilder.smoke.report import Accelerator
 
 ARCH = "x86_64"  # of the machine, and of the images that it boots
-
-# Where the guest finds the image.  QEMU's user network has the guest at .15, and TFTP, DHCP
-# and a gateway at .2 (qemu(1), -netdev user); .100 is answered by our relay alone.
-FILES_ADDRESS = "10.0.2.100"
-FILES_URL = f"http://{FILES_ADDRESS}/"
 
 # Linux's user space for each level of the x86-64 psABI, on QEMU's own emulation.  Without
 # svm and vmx, since a guest that loads KVM hangs there; without cx16, since QEMU 7.2 emulates
@@ -79,14 +74,19 @@ def available_mib() -> int:
     return 0
 
 
-def first_script(smoke_archive: str) -> str:
+def first_script(wiring: Wiring, smoke_archive: str) -> str:
     """Return the script that TFTP gives out: settings, then on to the image's own script."""
     return f"""#!ipxe
-set base {FILES_URL}
-set extra-args {" ".join(EXTRA_ARGS)}
-set extra-initrd {FILES_URL}{smoke_archive}
-chain {FILES_URL}boot.ipxe
+set base {wiring.files_url}
+set extra-args {" ".join(extra_args(wiring))}
+set extra-initrd {wiring.files_url}{smoke_archive}
+chain {wiring.files_url}boot.ipxe
 """
+
+
+def extra_args(wiring: Wiring) -> tuple[str, ...]:
+    """Return the kernel arguments that a test adds to the image's own."""
+    return (*EXTRA_ARGS, *wiring.args)
 
 
 def qemu_argv(
@@ -94,9 +94,9 @@ def qemu_argv(
     accelerator: Accelerator,
     options: SmokeOptions,
     *,
-    tftp: Path,
-    socket: Path,
+    wiring: Wiring,
     results: Path,
+    scratch: Path,
     loaded: Loaded | None = None,
 ) -> list[str]:
     """Return the command line of the machine.
@@ -105,29 +105,26 @@ def qemu_argv(
         path: how it boots.
         accelerator: what runs its processors.
         options: its size.
-        tftp: the folder that TFTP gives out; ``boot.ipxe`` in it is booted.
-        socket: the UNIX socket of the server of the image's files.
+        wiring: its network.
         results: the file that the virtio-serial port writes to.
+        scratch: a folder for what the machine writes.
         loaded: what QEMU loads, if the machine does not boot from the network.
+
+    Raises:
+        HostError: there is no firmware for the path.
     """
-    relay = shlex.join(
-        [sys.executable, "-I", "-S", str(Path(__file__).with_name("relay.py")), str(socket)]
-    )
-    # "restrict" leaves the guest nothing but DHCP, TFTP and the relay.
-    network = (
-        f"user,id=net,restrict=on,tftp={quoted(tftp)},bootfile=boot.ipxe,"
-        f"guestfwd=tcp:{FILES_ADDRESS}:80-cmd:{quoted(relay)}"
-    )
     translation = translation_mib(options, available_mib())
-    card = "virtio-net-pci,netdev=net"
-    # No romfile= where it boots: QEMU fits its own to the card's PCI id, one that is given it
-    # does not, and SeaBIOS passes over a ROM of another id.
-    card += ",bootindex=1" if path.from_network else ",romfile="
+    cards = [
+        word
+        for number, card in enumerate(wiring.cards)
+        for word in card.argv(boots=path.from_network and number == 0)
+    ]
     return [
         QEMU,
         "-nodefaults",
         "-no-user-config",
         *path.machine,
+        *(find_uefi().argv(scratch) if path.uefi else ()),
         *(_loading(loaded) if loaded else ()),
         *accelerator_args(accelerator, translation),
         "-smp",
@@ -139,10 +136,7 @@ def qemu_argv(
         "-no-reboot",
         "-serial",
         "stdio",
-        "-netdev",
-        network,
-        "-device",
-        card,
+        *cards,
         "-device",
         "virtio-rng-pci",
         "-device",
@@ -160,8 +154,3 @@ def _loading(loaded: Loaded) -> tuple[str, ...]:
         *("-initrd", str(loaded.initrd)),
         *("-append", loaded.args),
     )
-
-
-def quoted(value: object) -> str:
-    """Write a value so that QEMU's option parser takes a comma in it as a comma."""
-    return str(value).replace(",", ",,")

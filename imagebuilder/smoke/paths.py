@@ -11,6 +11,7 @@ from imagebuilder.command import run
 from imagebuilder.errors import HostError, InputError
 from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL
 from imagebuilder.recipe import BootPathName, SmokeOptions
+from imagebuilder.smoke.firmware import find_uefi
 
 QEMU = "qemu-system-x86_64"
 ALL = "all"  # in the place of a boot path's name: each of them
@@ -25,6 +26,7 @@ class BootPath:
         title: for people.
         machine: QEMU's arguments for the board and its firmware.
         rom: the file of QEMU that boots from the network; "" if none does.
+        uefi: whether the firmware is UEFI; else it is SeaBIOS.
         fetches: what the machine asks the server of the test for before its kernel runs.
     """
 
@@ -32,6 +34,7 @@ class BootPath:
     title: str
     machine: tuple[str, ...]
     rom: str = ""
+    uefi: bool = False
     fetches: tuple[str, ...] = ()
 
     @property
@@ -39,6 +42,8 @@ class BootPath:
         """Whether the machine gets its kernel from the network, as the fleet's do."""
         return KERNEL in self.fetches
 
+
+_ALL_OF_IT = (BOOT_SCRIPT, KERNEL, INITRD)
 
 BOOT_PATHS: dict[BootPathName, BootPath] = {
     each.name: each
@@ -52,7 +57,15 @@ BOOT_PATHS: dict[BootPathName, BootPath] = {
             # graphics=off has SeaBIOS and iPXE speak on the serial port as well.
             machine=("-machine", "q35,graphics=off"),
             rom="pxe-virtio.rom",
-            fetches=(BOOT_SCRIPT, KERNEL, INITRD),
+            fetches=_ALL_OF_IT,
+        ),
+        BootPath(
+            name="pxe-uefi",
+            title="PXE through iPXE, UEFI",
+            machine=("-machine", "q35,smm=off"),
+            rom="efi-virtio.rom",
+            uefi=True,
+            fetches=_ALL_OF_IT,
         ),
     )
 }
@@ -102,3 +115,5 @@ def find_tools(paths: Iterable[BootPath]) -> None:
                 f"QEMU has no {path.rom}, so its guests cannot boot from the network ({path.name})",
                 fix="install iPXE for QEMU: ipxe-qemu on Debian and Ubuntu",
             )
+        if path.uefi:
+            find_uefi()

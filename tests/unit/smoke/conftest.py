@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from smoke_support import Descriptions
 
 from imagebuilder.image import (
     BOOT_SCRIPT,
@@ -14,6 +17,7 @@ from imagebuilder.image import (
     ImageFacts,
     measure,
 )
+from imagebuilder.smoke import firmware
 
 
 @pytest.fixture
@@ -59,6 +63,42 @@ def fake_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     program.chmod(0o755)
     (folder / "pxe-virtio.rom").touch()
+    (folder / "efi-virtio.rom").touch()
     (folder / "script").write_text("exit 0\n")
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     return folder / "script"
+
+
+@pytest.fixture
+def descriptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Descriptions:
+    """Lets this host have the UEFI firmwares that the test describes, and no others."""
+    folder = tmp_path / "firmware"
+    folder.mkdir()
+    (folder / "CODE.fd").write_text("code")
+    (folder / "VARS.fd").write_text("variables")
+    monkeypatch.setattr(firmware, "FOLDERS", (tmp_path / "none", folder))
+
+    def describe(
+        name: str,
+        *,
+        architecture: str = "x86_64",
+        machines: Sequence[str] = ("pc-q35-*",),
+        features: Sequence[str] = ("acpi-s3",),
+        mode: str = "split",
+    ) -> Path:
+        file = {"filename": str(folder / "CODE.fd"), "format": "raw"}
+        said = {
+            "interface-types": ["uefi"],
+            "mapping": {
+                "device": "flash",
+                "mode": mode,
+                "executable": file,
+                "nvram-template": file | {"filename": str(folder / "VARS.fd")},
+            },
+            "targets": [{"architecture": architecture, "machines": list(machines)}],
+            "features": list(features),
+        }
+        (folder / name).write_text(json.dumps(said))
+        return folder
+
+    return describe

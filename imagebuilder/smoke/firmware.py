@@ -1,0 +1,102 @@
+"""UEFI firmware for the machine: found as QEMU's own descriptions name it.
+
+Distributions put the same firmware in different places; each has a description of it in JSON
+(QEMU, docs/interop/firmware.json), which virtual machine managers go by as well.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imagebuilder.errors import HostError
+from imagebuilder.smoke.network import quoted
+
+# In the order in which QEMU's documentation has them: what an administrator adds comes first.
+FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
+
+_ARCH, _BOARD = "x86_64", "pc-q35-"
+# What a test without Secure Boot cannot have: such firmware wants system management mode.
+_UNWANTED = {"enrolled-keys", "requires-smm", "secure-boot", "amd-sev-es", "intel-tdx"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """A UEFI firmware.
+
+    Attributes:
+        code: the file with its program.
+        variables: the file with its variables as they are at first.
+        format: of both files: raw or qcow2.
+    """
+
+    code: Path
+    variables: Path
+    format: str
+
+    def argv(self, folder: Path) -> list[str]:
+        """Return QEMU's arguments for it; what the guest writes goes to a copy in a folder."""
+        own = folder / f"variables.{self.format}"
+        shutil.copyfile(self.variables, own)
+        return [
+            "-drive",
+            f"if=pflash,unit=0,format={self.format},readonly=on,file={quoted(self.code)}",
+            "-drive",
+            f"if=pflash,unit=1,format={self.format},file={quoted(own)}",
+        ]
+
+
+def find_uefi() -> Firmware:
+    """Return the host's UEFI firmware, without Secure Boot.
+
+    Raises:
+        HostError: there is none.
+    """
+    for path in _descriptions():
+        try:
+            found = _suitable(json.loads(path.read_bytes()))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue  # one that cannot be read, or says things in another way, is none
+        if found and found.code.exists() and found.variables.exists():
+            return found
+    raise HostError(
+        "there is no UEFI firmware for QEMU",
+        fix="install it: ovmf on Debian and Ubuntu, edk2-ovmf on Fedora",
+    )
+
+
+def _descriptions() -> Iterator[Path]:
+    """Give the descriptions in the order of their names; one hides its namesakes further on."""
+    first: dict[str, Path] = {}
+    for folder in FOLDERS:
+        for path in folder.glob("*.json"):
+            first.setdefault(path.name, path)
+    for name in sorted(first):
+        yield first[name]
+
+
+def _suitable(said: dict[str, Any]) -> Firmware | None:
+    mapping = said["mapping"]
+    if (
+        "uefi" not in said["interface-types"]
+        or mapping["device"] != "flash"
+        or mapping.get("mode", "split") != "split"
+        or _UNWANTED & set(said["features"])
+        or not any(_fits(target) for target in said["targets"])
+    ):
+        return None
+    code, variables = mapping["executable"], mapping["nvram-template"]
+    if code["format"] != variables["format"]:
+        return None
+    return Firmware(
+        code=Path(code["filename"]), variables=Path(variables["filename"]), format=code["format"]
+    )
+
+
+def _fits(target: dict[str, Any]) -> bool:
+    boards = any(each.startswith(_BOARD) or each == "q35" for each in target["machines"])
+    return target["architecture"] == _ARCH and boards
