@@ -14,8 +14,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagebuilder import build_record, files, image
+from imagebuilder import build_record, files, image, sharing
 from imagebuilder.build_record import Recorder
+from imagebuilder.engines import SharingEngine
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
 from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
 from imagebuilder.kickstart.redact import hidden_words, shown_value
@@ -55,13 +56,57 @@ def build(plan: Plan, *, again: bool = False) -> Image:
                 made = _made_meanwhile(plan)
                 if made:
                     return made
-            return _make(plan, place, again=again)
+                taken = _taken(plan, place)
+                if taken:
+                    return taken
+            made = _make(plan, place, again=again)
+        _share(plan, made)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise StepError(
             f"{error.strerror or error}{where}",
             fix="make room on the disk" if error.errno == 28 else "see that it can be written",
         ) from error
+    return made
+
+
+def _share(plan: Plan, made: Image) -> None:
+    """Give what was made to the remote cache; nothing that goes wrong there is an error."""
+    sharing.share_image(plan.request, plan.steps[-1].id, made)
+    if isinstance(plan.engine, SharingEngine):
+        plan.engine.share(plan.request, plan.steps)
+
+
+def _taken(plan: Plan, place: Path) -> Image | None:
+    """Take the image from the remote cache, if it is there."""
+    remote = plan.request.remote
+    if not plan.found or not remote:
+        return None
+    staging = place / f"{_NEW}{secrets.token_hex(4)}"
+    staging.mkdir()
+    recorder = Recorder(plan.image_id, plan.name, plan.steps, plan.request.reporter.observer)
+    request = replace(plan.request, reporter=replace(plan.request.reporter, observer=recorder))
+    try:
+        if not sharing.fetch_image(request, plan.found, plan.image_id, plan.steps, staging):
+            return None
+        (staging / "logs").mkdir()  # they are where it was made
+        build_record.write(recorder.record(), staging)
+        _settle(plan, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    plan.request.reporter.reused(
+        "image", f"{plan.image_id}: taken from the remote cache {remote.url}"
+    )
+    return Image.open(plan.folder)
+
+
+def _settle(plan: Plan, staging: Path) -> None:
+    """Give an image that is whole its place."""
+    for path in (*(each for each in staging.iterdir() if each.is_file()), staging):
+        files.sync(path)
+    files.put_in_place(staging, plan.folder)
+    _point(plan.folder.parent / "latest", plan.image_id)
+    shutil.rmtree(plan.folder.parent / FAILED, ignore_errors=True)
 
 
 def _made_meanwhile(plan: Plan) -> Image | None:
@@ -140,16 +185,12 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
             )
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
             build_record.write(recorder.record(), staging)
-            for path in (*(each for each in staging.iterdir() if each.is_file()), staging):
-                files.sync(path)
-            files.put_in_place(staging, plan.folder)
+            _settle(plan, staging)
     except BaseException as error:
         if isinstance(error, ImageBuilderError) and not isinstance(error, Interrupted):
             _keep_logs(staging, place / FAILED, error, recorder)
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    _point(place / "latest", plan.image_id)
-    shutil.rmtree(place / FAILED, ignore_errors=True)
     return Image.open(plan.folder)
 
 

@@ -36,6 +36,8 @@ class Options:
             the recipe or the project says.
         accel: what runs the guest's processors in tests.
         paths: the ways in which tests boot, or ``all``; none: as each recipe says.
+        remote_cache: the URL of the remote cache, or "" to do without; None: as the environment
+            or the project says.
     """
 
     cache_dir: Path
@@ -47,6 +49,7 @@ class Options:
     locked: bool | None = None
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     paths: tuple[str, ...] = ()
+    remote_cache: str | None = None
 
     @classmethod
     def make(
@@ -61,6 +64,7 @@ class Options:
         locked: bool | None = None,
         accel: Literal["auto", "kvm", "tcg"] = "auto",
         paths: Sequence[str] = (),
+        remote_cache: str | None = None,
     ) -> Options:
         """Return options with what is not given at its default."""
         return cls(
@@ -73,4 +77,5 @@ class Options:
             locked=locked,
             accel=accel,
             paths=tuple(paths),
+            remote_cache=remote_cache,
         )

@@ -16,12 +16,14 @@ class OutlookStep:
         text: what it does.
         reused: whether its result is there already.
         reason: why it is reused, or why it must run.
+        remote: whether its result is taken from the remote cache.
     """
 
     name: str
     text: str
     reused: bool
     reason: str
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,12 @@ class Outlook:
     @property
     def up_to_date(self) -> bool:
         """Whether nothing must be done."""
-        return all(step.reused for step in self.steps)
+        return all(step.reused and not step.remote for step in self.steps)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the whole image is to be taken from the remote cache."""
+        return self.image is None and self.steps[-1].remote
 
 
 def why_reused(image: Image) -> str:
@@ -55,3 +62,4 @@ def why_reused(image: Image) -> str:
 
 NEVER_MADE = "it was never made here"
 IN_CACHE = "its result is in the cache"
+IN_REMOTE = "its result is taken from the remote cache"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagebuilder import cache, command
+from imagebuilder import cache, command, sharing
 from imagebuilder.build import build
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import Image
@@ -54,6 +54,7 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
         offline=options.offline,
         locked=options.locked,
         again=options.again,
+        remote=sharing.remote_of(project, options),
     )
 
 
@@ -182,7 +183,7 @@ def carry_out(plan: Plan, options: Options | None = None) -> Image:
     image = build(plan, again=options.again)
     # To measure the cache takes a tenth of a second for each layer: only what grew is measured.
     if any(
-        not step.reused and plan.engine.has(options.cache_dir, step.name, step.id)
+        (not step.reused or step.remote) and plan.engine.has(options.cache_dir, step.name, step.id)
         for step in plan.steps
     ):
         pruned = cache.prune(options.cache_dir, limit=plan.resolved.project.settings.cache_limit)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import engines, lockfile
+from imagebuilder import engines, lockfile, sharing
 from imagebuilder.engines import (
     Engine,
     Input,
@@ -25,10 +25,11 @@ from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.lockfile import LockFile
 from imagebuilder.names import why_no_argument
-from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
+from imagebuilder.outlook import IN_CACHE, IN_REMOTE, NEVER_MADE, Outlook, OutlookStep, why_reused
 from imagebuilder.progress import Reporter
 from imagebuilder.project import Project, ResolvedRecipe
 from imagebuilder.recipe import Recipe
+from imagebuilder.remote import Manifest, Remote
 
 _FORMAT = "1"  # of the image directory; changed when its layout is
 _NAMED = 3  # how many changed inputs a reason names
@@ -46,6 +47,8 @@ class Plan:
         kernel_args: what the image will want on its kernel's command line.
         notes: what has no effect, what is deprecated.
         image: the image, if it is there already.
+        private: for people: what of it is not shared with the remote cache, and why.
+        found: the image's manifest in the remote cache, if it is to be taken from there.
     """
 
     image_id: str
@@ -55,6 +58,8 @@ class Plan:
     kernel_args: tuple[str, ...]
     notes: tuple[str, ...]
     image: Image | None
+    private: tuple[str, ...] = ()
+    found: Manifest | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +79,7 @@ class Plan:
     @property
     def up_to_date(self) -> bool:
         """Whether nothing must be done."""
-        return all(step.reused for step in self.steps)
+        return all(step.reused and not step.remote for step in self.steps)
 
     @property
     def folder(self) -> Path:
@@ -87,10 +92,16 @@ class Plan:
             name=self.name,
             image_id=self.image_id,
             steps=tuple(
-                OutlookStep(name=step.name, text=step.text, reused=step.reused, reason=step.reason)
+                OutlookStep(
+                    name=step.name,
+                    text=step.text,
+                    reused=step.reused,
+                    reason=step.reason,
+                    remote=step.remote,
+                )
                 for step in self.steps
             ),
-            notes=self.notes,
+            notes=(*self.notes, *self.private),
             image=self.image,
         )
 
@@ -117,6 +128,7 @@ class Plan:
                     "name": step.name,
                     "id": step.id,
                     "reused": step.reused,
+                    "remote": step.remote,
                     "reason": step.reason,
                     "text": step.text,
                     "inputs": [
@@ -126,7 +138,7 @@ class Plan:
                 }
                 for step in self.steps
             ],
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self.private],
         }
 
 
@@ -140,6 +152,7 @@ def make_plan(
     offline: bool = False,
     locked: bool | None = None,
     again: bool = False,
+    remote: Remote | None = None,
 ) -> Plan:
     """Resolve and compose a recipe, and find out what must be done to have its image.
 
@@ -153,6 +166,7 @@ def make_plan(
         locked: whether exactly the packages of the recipe's lock file are installed; None: as
             the recipe or the project says.
         again: plan to run every step, whatever is there.
+        remote: where results come from that other machines have made.
 
     Raises:
         InputError: the recipe or its kickstart is wrong; nothing was made.
@@ -175,6 +189,7 @@ def make_plan(
         offline=offline,
         vault=resolved.vault(reporter.cancel),
         lock=_lock(resolved, engine, locked),
+        remote=remote,
     )
     _check_arguments(request.kickstart)
     notes = (*request.kickstart.warnings, *engine.check(request))
@@ -182,7 +197,7 @@ def make_plan(
     specs = (
         *engine.steps(request),
         StepSpec(
-            name="image",
+            name=sharing.STEP,
             text="put the image together",
             inputs=(
                 Input.of("format", _FORMAT, "the image's format"),
@@ -193,18 +208,25 @@ def make_plan(
         ),
     )
     ids = _ids(specs)
-    image_id = ids["image"][:16]
+    image_id = ids[sharing.STEP][:16]
     image = _image(project.build_dir / resolved.name / image_id)
     latest = _image(project.build_dir / resolved.name / "latest")
     before = {each.name: each for each in latest.facts.steps} if latest else {}
+    private = sharing.private_steps(request, engine) if remote and (again or not image) else {}
+    found: Manifest | None = None
+    if remote and not image and not again and sharing.STEP not in private:
+        found = remote.look("image", ids[sharing.STEP], reporter)
     steps: list[Step] = []
     for spec in specs:
+        is_remote = found is not None
         if image and not again:
             reused, reason = True, why_reused(image)
         elif again:
             reused, reason = False, "asked to make everything again"
         elif engine.has(cache_dir, spec.name, ids[spec.name]):
-            reused, reason = True, IN_CACHE
+            reused, reason, is_remote = True, IN_CACHE, False
+        elif found or sharing.is_there(request, engine, spec.name, ids[spec.name]):
+            reused, reason, is_remote = True, IN_REMOTE, True
         else:
             reused, reason = False, _why(spec, before, steps)
         steps.append(
@@ -215,6 +237,7 @@ def make_plan(
                 text=spec.text,
                 reused=reused,
                 reason=reason,
+                remote=is_remote,
             )
         )
     if request.lock and isinstance(engine, LockingEngine):
@@ -227,6 +250,8 @@ def make_plan(
         kernel_args=args,
         notes=notes,
         image=image if not again else None,
+        private=tuple(private.values()) if remote and remote.writes else (),
+        found=found,
     )
 
 

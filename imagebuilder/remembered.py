@@ -27,12 +27,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from imagebuilder import shipped, witness
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image
-from imagebuilder.names import EPOCH
+from imagebuilder.names import EPOCH, REMOTE_CACHE
 from imagebuilder.outlook import IN_CACHE, NEVER_MADE, Outlook, OutlookStep, why_reused
 
 if TYPE_CHECKING:
     from imagebuilder.plan import Plan
 
+_ENVIRONMENT = (EPOCH, REMOTE_CACHE)  # variables that plans follow from
 # Packages whose version changes what a recipe comes to.
 _RESTS_ON = ("jinja2", "pydantic", "pydantic_core", "pykickstart")
 
@@ -66,6 +67,7 @@ class _Plan(_Model):
     steps: tuple[_Step, ...]
     notes: tuple[str, ...]
     watched: int  # which of the memory's
+    remote: bool = False  # whether there was a remote cache to ask for results
 
 
 class _Watched(_Model):
@@ -128,8 +130,10 @@ class Remembered:
             return None
         place = self._root / "build" / name
         image = _image(place / plan.image_id)
-        if image is None and (place / "latest").is_symlink():
-            return None  # why it must be made is found by comparing it with the latest
+        if image is None and (plan.remote or (place / "latest").is_symlink()):
+            # What the remote cache has is asked each time; why the image must be made is found
+            # by comparing it with the latest.
+            return None
         return Outlook(
             name=name,
             image_id=plan.image_id,
@@ -182,6 +186,7 @@ class Remembered:
                 ),
                 notes=plan.notes,
                 watched=self._watched.setdefault(watched, len(self._watched)),
+                remote=plan.request.remote is not None,
             )
             self._is_new = True
 
@@ -237,7 +242,7 @@ class Remembered:
                 sys.version,
                 str(os.geteuid()),
                 str(self._cache_dir),
-                os.environ.get(EPOCH, ""),
+                *(os.environ.get(each, "") for each in _ENVIRONMENT),
             )
         )
         return hashlib.sha256(said.encode()).hexdigest()[:32]

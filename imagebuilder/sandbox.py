@@ -162,6 +162,16 @@ exec "$@"
 # ----- what follows is called only inside the worker's own mount namespace ----------------------
 
 
+def enter_root(root: Path) -> None:
+    """Make a folder the root of all that this process sees; it is in it from then on.
+
+    Raises:
+        OSError: it is no folder.
+    """
+    os.chroot(root)
+    os.chdir("/")
+
+
 def raise_loopback() -> None:
     """Let programs of a network namespace that has nothing in it talk to each other."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:

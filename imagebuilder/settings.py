@@ -13,6 +13,7 @@ from imagebuilder.errors import InputError, Location
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.policies import ChannelPolicy, Exports, Retention
 from imagebuilder.recipe import SecretName, SecretSource, Snapshot
+from imagebuilder.remote import Mode
 from imagebuilder.sizes import seconds_of, size_of
 from imagebuilder.toml_lines import error_line, key_lines
 
@@ -56,6 +57,16 @@ class ProjectFile(BaseModel):
         default=24 * 3600.0,
         description="for how long the package mirrors are not looked at again, such as `90m`, "
         "`12h` or `7d`; 0 looks at each plan",
+    )
+    cache: str = Field(
+        default="",
+        description="the remote cache, a URL as for `catalog`, or a folder below the project's: "
+        "results of builds that machines share",
+    )
+    cache_mode: Mode = Field(
+        default="read-write",
+        description="whether what is built here is shared by the remote cache, or only taken from "
+        "it: `read-write` or `read-only`",
     )
     cache_limit: Annotated[int, BeforeValidator(_bytes)] = Field(
         default=30_000_000_000,

@@ -238,7 +238,8 @@ def _unpublished(plan: Outlook, catalog: Catalog, channel: str) -> bool:
 
 
 def _say_outlook(context: Context, plan: Outlook, *, reasons: bool) -> None:
-    state = "up to date" if plan.up_to_date else "to be built"
+    todo = "to be taken from the remote cache" if plan.is_remote else "to be built"
+    state = "up to date" if plan.up_to_date else todo
     lines = [f"{plan.name}: image {plan.image_id}, {state}"]
     for step in plan.steps:
         what = "reuse" if step.reused else "run  "

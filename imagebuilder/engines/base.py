@@ -15,6 +15,7 @@ from imagebuilder.kickstart import Kickstart
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
 from imagebuilder.progress import Reporter
 from imagebuilder.project import ResolvedRecipe
+from imagebuilder.remote import Remote
 from imagebuilder.secrets import Vault, names_in
 
 GROUP = "imagebuilder.engines"
@@ -116,6 +117,7 @@ class Step:
         text: for people: what it does.
         reused: whether its result is there already.
         reason: for people: why it is reused, or why it must run.
+        remote: whether its result is in the remote cache alone.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Step:
     text: str
     reused: bool
     reason: str
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,7 @@ class Request:
         offline: use no network: what is in the cache must do.
         vault: what the kickstart's secrets stand for.
         lock: exactly these packages are to be installed, and no others.
+        remote: where results come from that other machines have made, and go to.
     """
 
     resolved: ResolvedRecipe
@@ -149,6 +153,7 @@ class Request:
     offline: bool = False
     vault: Vault = field(default_factory=Vault)
     lock: LockFile | None = None
+    remote: Remote | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +262,32 @@ class WatchedEngine(Protocol):
 
         Returns:
             None if that cannot be watched: a program was asked, something far away was.
+        """
+        ...
+
+
+@runtime_checkable
+class SharingEngine(Protocol):
+    """An engine of which results of single steps are taken from a remote cache, and given to it.
+
+    ``make`` takes what it lacks from ``request.remote``.
+    """
+
+    def shared_step(self) -> str:
+        """Return the step whose result is shared; the remote cache keeps it as ``packages``."""
+        ...
+
+    def why_private(self, request: Request) -> str:
+        """Return why the result of that step is not to be shared, or "" if it may be."""
+        ...
+
+    def share(self, request: Request, steps: Sequence[Step]) -> None:
+        """Give the result of that step to the remote cache, unless that has it.
+
+        Whatever goes wrong is said as a note.
+
+        Raises:
+            Interrupted: somebody asked to stop.
         """
         ...
 

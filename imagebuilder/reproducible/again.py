@@ -67,6 +67,7 @@ def main() -> int:
         cache_dir=order.cache_dir,
         offline=order.offline,
         locked=order.locked,
+        remote_cache="",  # all of it is to be made here
     )
     try:
         # Not as the pipeline does: the cache's packages are the caller's, and not to be pruned.

@@ -8,20 +8,30 @@ from urllib.parse import unquote, urlsplit
 
 from imagebuilder.command import redact
 from imagebuilder.errors import InputError
-from imagebuilder.stores.base import Conflict, Object, ObjectStore, Stat
+from imagebuilder.stores.base import Conflict, Object, ObjectStore, Patience, Stat, is_denied
 from imagebuilder.stores.file import FileStore
 
-__all__ = ["Conflict", "FileStore", "Object", "ObjectStore", "Stat", "open_store"]
+__all__ = [
+    "Conflict",
+    "FileStore",
+    "Object",
+    "ObjectStore",
+    "Patience",
+    "Stat",
+    "is_denied",
+    "open_store",
+]
 
 _KNOWN = "known are: file:///a/folder, the plain path of a folder, s3://bucket/prefix"
 
 
-def open_store(url: str) -> ObjectStore:
+def open_store(url: str, patience: Patience | None = None) -> ObjectStore:
     """Return the store that a URL names.  Nothing is read, made or reached yet.
 
     Args:
         url: ``file:///absolute/folder``, the plain path of a folder (absolute or not), or
             ``s3://bucket/prefix``.
+        patience: how long a server that does not answer is asked; None: as a publisher would.
 
     Raises:
         InputError: the URL is none of these.
@@ -49,4 +59,4 @@ def open_store(url: str) -> ObjectStore:
         return FileStore(Path(path))
     from imagebuilder.stores.s3 import S3Store  # boto3 takes 0.3 s to import
 
-    return S3Store.from_url(url)
+    return S3Store.from_url(url, patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,21 @@ _KEY_LIMIT = 900  # S3 allows 1024 bytes; the catalog's own prefix comes on top
 
 class Conflict(Exception):  # noqa: N818 - not a fault: somebody else was first
     """A conditional write found another object than it was told to expect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a store tries before it says that its place cannot be reached.
+
+    Attributes:
+        attempts: of each request.
+        connect_seconds: until a connection stands.
+        read_seconds: without a byte of an answer.
+    """
+
+    attempts: int
+    connect_seconds: float
+    read_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +229,15 @@ def check_key(key: str) -> str:
     return key
 
 
+def is_denied(error: CatalogError) -> bool:
+    """Whether a store refused because these credentials, or this user, may not do that."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    answer = getattr(cause, "response", None) or {}  # of a botocore.exceptions.ClientError
+    return str(answer.get("Error", {}).get("Code", "")) in ("AccessDenied", "403")
+
+
 def missing(url: str) -> CatalogError:
     """Return the error for an object that is named by another one and is not there."""
     return CatalogError(
@@ -242,9 +267,9 @@ def check_received(url: str, *, size: int, sha256: str, got: int, digest: str) -
     if got < size:
         what = f"is cut short: {got} of {size} bytes"
     elif got > size:
-        what = f"is longer than the {size} bytes that its release names"
+        what = f"is longer than the {size} bytes that are named for it"
     else:
-        what = f"has other bytes than its release names: digest {digest[:12]}…, not {sha256[:12]}…"
+        what = f"has other bytes than are named for it: digest {digest[:12]}…, not {sha256[:12]}…"
     raise CatalogError(
         what,
         where=Location(file=url),

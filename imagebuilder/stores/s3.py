@@ -23,6 +23,7 @@ from imagebuilder.stores.base import (
     Conflict,
     Object,
     OnBytes,
+    Patience,
     Sink,
     Stat,
     check_key,
@@ -55,7 +56,7 @@ class S3Store:
         self._options = options
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
+    def from_url(cls, url: str, patience: Patience | None = None) -> Self:
         """Return the store of ``s3://bucket/prefix``.
 
         Endpoint, region, profile and credentials come from where boto3 users expect them
@@ -86,7 +87,7 @@ class S3Store:
             or "@" in endpoint.netloc
         ):
             raise InputError(f"{shown} names no bucket and prefix", fix=form)
-        return cls(parts.netloc, prefix, Options(**options))
+        return cls(parts.netloc, prefix, Options(**options, patience=patience))
 
     @property
     def url(self) -> str:

@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from imagebuilder.command import redact
 from imagebuilder.errors import CatalogError, Location
-from imagebuilder.stores.base import Conflict
+from imagebuilder.stores.base import Conflict, Patience
 
 ATTEMPTS = 5  # of each request: boto3 waits between them, longer each time
 CONNECT_SECONDS, READ_SECONDS = 10, 60
@@ -65,6 +65,7 @@ class Options:
     endpoint: str = ""
     region: str = ""
     profile: str = ""
+    patience: Patience | None = None
 
 
 def connect(options: Options, *, signature: str | None = None) -> Any:
@@ -111,11 +112,14 @@ def _client(
         known = f"AWS_{name.upper()}" in os.environ or name in session._session.get_scoped_config()
         if not known:
             checksums[name] = "when_required"
+    patience = options.patience or Patience(
+        attempts=ATTEMPTS, connect_seconds=CONNECT_SECONDS, read_seconds=READ_SECONDS
+    )
     config = Config(
         signature_version=signature,
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=patience.connect_seconds,
+        read_timeout=patience.read_seconds,
+        retries={"mode": "standard", "total_max_attempts": patience.attempts},
         max_pool_connections=_CONNECTIONS,
         s3={"addressing_style": addressing} if addressing else None,
         **checksums,

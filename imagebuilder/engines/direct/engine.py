@@ -27,6 +27,7 @@ from imagebuilder.engines.direct import (
     package_options,
     packages,
     preseed,
+    sharing,
     watching,
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
@@ -145,6 +146,19 @@ class DirectEngine:
         """Return what steps follow from; see :class:`~imagebuilder.engines.WatchedEngine`."""
         return watching.watched(request)
 
+    def shared_step(self) -> str:
+        """Return ``packages``; see :class:`~imagebuilder.engines.SharingEngine`."""
+        return packages.STEP
+
+    def why_private(self, request: Request) -> str:
+        """Say what is not shared; see :class:`~imagebuilder.engines.SharingEngine`."""
+        return sharing.why_private(request)
+
+    def share(self, request: Request, steps: Sequence[Step]) -> None:
+        """Share the package layer; see :class:`~imagebuilder.engines.SharingEngine`."""
+        step = next(each for each in steps if each.name == packages.STEP)
+        sharing.share(request, step.id)
+
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""
         tools.need(*_TOOLS)
@@ -186,15 +200,23 @@ class DirectEngine:
         request = making.request
         while True:
             with layers.held(layer, request.reporter, since=since) as held:
+                fetched = None
+                if held.facts is None and not since:
+                    fetched = sharing.fetch(request, held, making.work)
+                    held = fetched or held
                 job = self._job(making, held)
                 self._check_offline(request, job)
                 try:
                     outcome = _run_worker(job, request, held.share)
                 except DamagedLayer:
-                    request.reporter.note(
-                        packages.STEP,
-                        "the packages in the cache were damaged: they are installed anew",
-                    )
+                    if fetched and request.remote:
+                        why = "its files are not those that it names"
+                        request.remote.distrust("packages", layer.name, why, request.reporter)
+                    else:
+                        request.reporter.note(
+                            packages.STEP,
+                            "the packages in the cache were damaged: they are installed anew",
+                        )
                     since = held.made + 1
                     continue
                 cache.touch(layer / layers.FACTS)
@@ -253,7 +275,8 @@ class DirectEngine:
             recommends=kickstart.weak_dependencies,
             sources=opened.sources.text,
             preferences=preferences,
-            apt_options=(*(host_proxies() if facts is None else ()), *apt_options),
+            apt_options=apt_options,
+            proxies=host_proxies(),
             dpkg_options=package_options.dpkg_options(kickstart),
             kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
             lists=opened.lists,

@@ -36,7 +36,8 @@ class Job(_Message):
         recommends: whether recommended packages come along.
         sources: the text of the sources.list.
         preferences: the text of apt's preferences.
-        apt_options: lines of an apt.conf: proxies, certificates, time limits.
+        apt_options: lines of an apt.conf: certificates, time limits, proxies of single hosts.
+        proxies: lines of an apt.conf: this host's proxies, which no package layer has in it.
         dpkg_options: lines of a dpkg.cfg: what packages do not bring.
         kept: what the image's own apt is to know.
         missing: lines of %packages that nobody knows.
@@ -71,6 +72,7 @@ class Job(_Message):
     sources: str
     preferences: str = ""
     apt_options: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     dpkg_options: tuple[str, ...] = ()
     kept: Kept = Field(default_factory=Kept)
     missing: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -67,6 +67,17 @@ class Held:
         """Let others use the layer: it stands now."""
         fcntl.flock(self.lock, fcntl.LOCK_SH)
 
+    def keep(self, told: LayerFacts) -> Held:
+        """Give what was brought its place; return the layer, which others can use now."""
+        keep(self.fresh, self.layer, told)
+        self.share()
+        return replace(self, facts=told, made=self.layer.stat().st_mtime_ns)
+
+    def renew(self) -> None:
+        """Begin anew: what is half made goes."""
+        cache.remove_tree(self.fresh)
+        self.fresh.mkdir()
+
 
 @contextmanager
 def held(layer: Path, reporter: Reporter, *, since: int = 0) -> Iterator[Held]:
@@ -93,6 +104,29 @@ def held(layer: Path, reporter: Reporter, *, since: int = 0) -> Iterator[Held]:
             yield found
         finally:
             _clear(found)
+    finally:
+        os.close(lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """A layer that is there, and that nobody removes for now."""
+
+    place: Path
+    facts: LayerFacts
+
+
+@contextmanager
+def shared(layer: Path) -> Iterator[Shared | None]:
+    """Hold a layer that is there; None if it is not, or somebody has it for himself.
+
+    Args:
+        layer: where it is.
+    """
+    lock = os.open(cache.lock_of(layer), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        told = facts(layer) if _take(lock, fcntl.LOCK_SH) else None
+        yield Shared(place=layer, facts=told) if told else None
     finally:
         os.close(lock)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def install(
         # folders would depend on where the tree is.
         '--aptopt=APT::Sandbox::User "root"',
         f'--aptopt=Apt::Install-Recommends "{"true" if job.recommends else "false"}"',
-        *(f"--aptopt={line.rstrip(';')}" for line in job.apt_options),
+        *(f"--aptopt={line.rstrip(';')}" for line in (*job.proxies, *job.apt_options)),
         *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
     counter = _Counter(reporter, 2 * job.package_count)
@@ -111,7 +112,22 @@ def install(
         )
     except StepError as error:
         raise explained(error, log) from error
+    _forget_host(into, job.proxies)
     clamp_times(into, epoch)
+
+
+def _forget_host(tree: Path, proxies: Sequence[str]) -> None:
+    """Take out of a layer what it has of this host and of this hour: others may use it."""
+    for pattern in _OF_THIS_HOST:
+        for path in tree.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    settings = tree / _SETTINGS
+    if proxies and settings.exists():
+        lines = settings.read_text().splitlines(keepends=True)
+        settings.write_text("".join(each for each in lines if each.strip() not in proxies))
 
 
 def _told_before(job: Job, private: Path) -> Iterator[str]:
@@ -133,6 +149,14 @@ def _told_before(job: Job, private: Path) -> Iterator[str]:
 
 _ARCHIVES = "/var/cache/apt/archives"
 _PREFERENCES = "/etc/apt/preferences.d/build"
+_SETTINGS = "etc/apt/apt.conf.d/99mmdebstrap"
+# Device nodes, which an ordinary user's layer cannot have, and keys that packages make.
+_OF_THIS_HOST = (
+    "dev/*",
+    "etc/ssh/ssh_host_*",
+    "var/lib/systemd/credential.secret",
+    "var/lib/systemd/random-seed",
+)
 _KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 

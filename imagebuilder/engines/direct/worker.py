@@ -37,6 +37,8 @@ from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.progress import Event, Reporter
 
+_PROXIES = "/etc/apt/apt.conf.d/99mmdebstrap-proxies"
+
 
 class Damaged(Exception):  # noqa: N818 - the engine makes the layer anew
     """The package layer is not what was kept."""
@@ -200,6 +202,8 @@ def _configure(
         tree.write("/etc/resolv.conf", Path("/etc/resolv.conf").read_text())
     # Packages that a script installs must not start their services (policy-rc.d(8)).
     tree.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
+    if job.proxies:  # of this host, for the scripts; sealing takes this out, too
+        tree.write(_PROXIES, "".join(f"{line}\n" for line in job.proxies))
     image_sources.configure(tree, job.kept)
     notes = configure(tree, kickstart, job.files)
     notes += runner.run_all("post", tree)

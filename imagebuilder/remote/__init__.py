@@ -1,0 +1,16 @@
+"""The remote cache: results of builds, shared by machines on the object stores of catalogs."""
+
+from imagebuilder.remote.manifest import Item, Kind, Manifest, Tree
+from imagebuilder.remote.remote import STEP, Gift, Mode, Remote, opened
+
+__all__ = [
+    "STEP",
+    "Gift",
+    "Item",
+    "Kind",
+    "Manifest",
+    "Mode",
+    "Remote",
+    "Tree",
+    "opened",
+]

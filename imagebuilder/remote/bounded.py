@@ -1,0 +1,105 @@
+"""Work that may hang, with an end in any case."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from imagebuilder.errors import CatalogError
+from imagebuilder.progress import Cancel
+
+T = TypeVar("T")
+
+_POLL = 0.1  # seconds between two looks at the wish to stop
+
+
+class TooSlowError(CatalogError):
+    """Work was given up."""
+
+
+def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T:
+    """Do some work in a thread of its own, and wait for it no longer than so long.
+
+    A server that sends a byte now and then, or a folder whose host is gone, keeps whoever reads
+    it waiting for ever.  Work that is not waited for any more is told so by its own wish to stop;
+    what it still does must be of no consequence.
+
+    Args:
+        work: what is done; it gets its wish to stop.
+        seconds: how long it may take.
+        cancel: the caller's wish to stop.
+
+    Raises:
+        TooSlowError: it has taken too long.
+        Interrupted: the caller asked to stop.
+    """
+    own = Cancel()
+    ended: queue.Queue[tuple[bool, T | BaseException]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            ended.put((True, work(own)))
+        except BaseException as error:
+            ended.put((False, error))
+
+    deadline = time.monotonic() + seconds
+    threading.Thread(target=run, name="imagebuilder-remote", daemon=True).start()
+    while True:
+        try:
+            is_done, result = ended.get(timeout=_POLL)
+        except queue.Empty:
+            pass
+        else:
+            if isinstance(result, BaseException) and not is_done:
+                raise result
+            return result  # type: ignore[return-value]  # work may well return an error
+        if cancel.is_set:
+            own.set("the caller stopped")
+            cancel.check()
+        if time.monotonic() > deadline:
+            own.set("it took too long")
+            raise TooSlowError(f"was not done after {seconds:.0f} s")
+
+
+def each(work: Callable[[T], None], items: Iterable[T], cancel: Cancel, *, at_once: int) -> None:
+    """Do the same for some items, a few at a time.
+
+    After a failure nothing more is begun, ``cancel`` is set for what runs, and nobody waits for
+    it: these threads do not keep the process from ending either.
+
+    Raises:
+        BaseException: what the first failure was.
+    """
+    waiting = list(items)
+    ended: queue.Queue[BaseException | None] = queue.Queue()
+    count = len(waiting)
+    lock = threading.Lock()
+
+    def run() -> None:
+        while True:
+            with lock:
+                if not waiting or cancel.is_set:
+                    return
+                item = waiting.pop(0)
+            try:
+                work(item)
+            except BaseException as error:
+                ended.put(error)
+            else:
+                ended.put(None)
+
+    for _ in range(min(at_once, count)):
+        threading.Thread(target=run, name="imagebuilder-remote", daemon=True).start()
+    while count:
+        try:
+            failed = ended.get(timeout=_POLL)
+        except queue.Empty:
+            cancel.check()
+            continue
+        if failed is not None:
+            cancel.set("another one failed")
+            raise failed
+        count -= 1

@@ -1,0 +1,345 @@
+"""The remote cache: results of builds that other machines have made, and what this one gives.
+
+It is a help, never a need: whatever is wrong with it (it cannot be reached, is slow, refuses, or
+has other bytes than it says) is said once, and the build does the work itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from imagebuilder.errors import CatalogError, InputError, Location
+from imagebuilder.progress import Cancel, Reporter
+from imagebuilder.remote.bounded import TooSlowError, bounded, each
+from imagebuilder.remote.manifest import LIMIT, Item, Kind, Manifest, Tree, blob_key, entry_key
+from imagebuilder.sizes import human_size
+from imagebuilder.stores import Conflict, ObjectStore, Patience, is_denied, open_store
+from imagebuilder.stores.base import download
+
+Mode = Literal["read-write", "read-only"]
+
+STEP = "remote"  # the step that its events name
+
+# A server that does not answer is given up soon: the build can do without.
+_PATIENCE = Patience(attempts=2, connect_seconds=5, read_seconds=15)
+_LOOK = 30.0  # seconds for a manifest
+_OVERHEAD = 60.0  # seconds for objects, and a second more for each so many bytes:
+_SLOWEST = 1 << 20
+_OUT = 300.0  # seconds for which one that cannot be reached is not asked again
+_AT_ONCE = 4
+_SPARE = 64 << 20  # bytes of a disk that are left free
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gift:
+    """A result to be shared.
+
+    Attributes:
+        kind: what it is.
+        id: the content id of the step that made it.
+        recipe: for which recipe it was made.
+        files: each object: its name, where it is, its size in bytes and SHA-256.
+        tree: what the archive among them unpacks to.
+        facts: what the engine noted of it.
+    """
+
+    kind: Kind
+    id: str
+    recipe: str
+    files: tuple[tuple[Path, Item], ...]
+    tree: Tree | None = None
+    facts: Mapping[str, JsonValue]
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the result."""
+        return Manifest(
+            kind=self.kind,
+            id=self.id,
+            recipe=self.recipe,
+            used=_today(),
+            items=tuple(item for _, item in self.files),
+            tree=self.tree,
+            facts=dict(self.facts),
+        )
+
+
+class Remote:
+    """A remote cache.
+
+    Args:
+        store: where it is.
+        writes: whether results are shared with it.
+    """
+
+    def __init__(self, store: ObjectStore, *, writes: bool = True) -> None:
+        self.store = store
+        self._writes = writes
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+        self._out_until = 0.0
+        self._bad: set[tuple[str, str]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where it is, for people."""
+        return self.store.url
+
+    @property
+    def writes(self) -> bool:
+        """Whether results are shared with it; not any more once it has refused."""
+        return self._writes and not self._is_out
+
+    @property
+    def _is_out(self) -> bool:
+        return time.monotonic() < self._out_until
+
+    def look(self, kind: Kind, entry_id: str, reporter: Reporter) -> Manifest | None:
+        """Return what it has of a result, or None.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+        """
+        key = entry_key(kind, entry_id)
+        found = self._ask(lambda _: self.store.get(key, limit=LIMIT), _LOOK, reporter)
+        if found is None:
+            return None
+        try:
+            manifest = Manifest.model_validate_json(found.data)
+        except ValidationError:
+            self.distrust(kind, entry_id, "its manifest cannot be read", reporter)
+            return None
+        if (manifest.kind, manifest.id) != (kind, entry_id):
+            why = f"its manifest is that of {manifest.kind} {manifest.id[:16]}"
+            self.distrust(kind, entry_id, why, reporter)
+            return None
+        if self.writes and manifest.used != _today():
+            renewed = manifest.model_copy(update={"used": _today()})
+            self._renew(key, renewed, found.etag, reporter)
+        return manifest
+
+    def fetch(
+        self, manifest: Manifest, into: Path, reporter: Reporter, names: Iterable[str] = ()
+    ) -> bool:
+        """Bring the objects of a result into a folder, as files of their names.
+
+        Args:
+            manifest: what :meth:`look` gave.
+            into: the folder; files that are there already are an error.
+            reporter: told how far it is.
+            names: which of them are wanted; by default all.
+
+        Returns:
+            whether all of them are there, each with the bytes that the manifest names.  If not
+            the folder may have some of them; it was said why.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+            OSError: they cannot be written.
+        """
+        wanted = [each for each in manifest.items if not names or each.name in names]
+        total = sum(each.size for each in wanted)
+        what = f"fetching the {_WORDS[manifest.kind]} from the remote cache"
+        counter = _Counter(reporter, total, what)
+
+        def work(cancel: Cancel) -> bool:
+            def one(item: Item) -> None:
+                download(
+                    self.store,
+                    blob_key(manifest.kind, manifest.id, item),
+                    into / item.name,
+                    size=item.size,
+                    sha256=item.sha256,
+                    on_bytes=counter.add,
+                    cancel=cancel,
+                )
+
+            each(one, wanted, cancel, at_once=_AT_ONCE)
+            return True
+
+        if self._is_out:
+            return False
+        if shutil.disk_usage(into).free < total + _SPARE:
+            reporter.note(STEP, f"{what}: there is no room for its {human_size(total)}")
+            return False
+        with reporter.step(STEP, what):
+            try:
+                return bounded(work, seconds=_limit(total), cancel=reporter.cancel)
+            except CatalogError as error:
+                if (
+                    isinstance(error, TooSlowError) or error.__cause__
+                ):  # the way there, or the server
+                    self._out(error, reporter)
+                else:
+                    where = f"{error.where}: " if error.where else ""
+                    self.distrust(manifest.kind, manifest.id, f"{where}{error.what}", reporter)
+                return False
+
+    def distrust(self, kind: Kind, entry_id: str, why: str, reporter: Reporter) -> None:
+        """Say that a result is not what it should be: it is made here, and shared anew."""
+        with self._lock:
+            self._bad.add((kind, entry_id))
+        reporter.note(
+            STEP, f"the {_WORDS[kind]} in the remote cache is not used, and made here: {why}"
+        )
+
+    def has(self, kind: Kind, entry_id: str, reporter: Reporter) -> bool:
+        """Return whether a result need not be shared: it is there, and nothing is wrong with it.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+        """
+        if (kind, entry_id) in self._bad:
+            return False
+        found = self.look(kind, entry_id, reporter)
+        return found is not None and (kind, entry_id) not in self._bad
+
+    def share(self, gift: Gift, reporter: Reporter) -> bool:
+        """Give a result to other machines; return whether they have it now.
+
+        Raises:
+            Interrupted: somebody asked to stop.
+        """
+        if not self.writes:
+            return False
+        manifest = gift.manifest()
+        is_bad = (gift.kind, gift.id) in self._bad
+        what = f"sharing the {_WORDS[gift.kind]} with the remote cache"
+        counter = _Counter(reporter, manifest.size, what)
+
+        def work(cancel: Cancel) -> bool:
+            def one(file: tuple[Path, Item]) -> None:
+                path, item = file
+                key = blob_key(gift.kind, gift.id, item)
+                there = None if is_bad else self.store.stat(key)
+                if there and there.size == item.size:
+                    counter.add(item.size)
+                    return
+                self.store.upload(
+                    key,
+                    path,
+                    size=item.size,
+                    sha256=item.sha256,
+                    on_bytes=counter.add,
+                    cancel=cancel,
+                )
+
+            each(one, gift.files, cancel, at_once=_AT_ONCE)
+            cancel.check()
+            self.store.put(entry_key(gift.kind, gift.id), manifest.model_dump_json().encode())
+            return True
+
+        with reporter.step(STEP, what):
+            done = self._write(work, _limit(manifest.size), reporter)
+        if done:
+            with self._lock:
+                self._bad.discard((gift.kind, gift.id))
+        return bool(done)
+
+    # ----- how -----------------------------------------------------------------------------
+
+    def _ask(
+        self, work: Callable[[Cancel], T | None], seconds: float, reporter: Reporter
+    ) -> T | None:
+        """Read something; None if it is not to be had, for whatever reason."""
+        if self._is_out:
+            return None
+        try:
+            return bounded(work, seconds=seconds, cancel=reporter.cancel)
+        except CatalogError as error:
+            if is_denied(error):
+                # Who may read but not list is refused what is not there.
+                self._say("does not let this user read", error, reporter)
+                return None
+            self._out(error, reporter)
+            return None
+
+    def _write(self, work: Callable[[Cancel], T], seconds: float, reporter: Reporter) -> T | None:
+        """Write something; None if it cannot be."""
+        try:
+            return bounded(work, seconds=seconds, cancel=reporter.cancel)
+        except Conflict:
+            return None  # somebody else was quicker
+        except CatalogError as error:
+            if is_denied(error):
+                self._writes = False
+                self._say("gets nothing of what is made here", error, reporter)
+                return None
+            self._out(error, reporter)
+            return None
+
+    def _renew(self, key: str, manifest: Manifest, etag: str, reporter: Reporter) -> None:
+        """Note that an entry is used; not if it was removed or written meanwhile."""
+        data = manifest.model_dump_json().encode()
+        self._write(lambda _: self.store.put(key, data, if_match=etag), _LOOK, reporter)
+
+    def _out(self, error: CatalogError, reporter: Reporter) -> None:
+        self._out_until = time.monotonic() + _OUT
+        self._say(f"is left alone for {_OUT / 60:.0f} minutes", error, reporter)
+
+    def _say(self, text: str, error: CatalogError, reporter: Reporter) -> None:
+        with self._lock:
+            if text in self._said:
+                return
+            self._said.add(text)
+        reporter.note(STEP, f"the remote cache {self.url} {text}: it {error.what}")
+
+
+_WORDS: dict[Kind, str] = {"image": "image", "packages": "package layer"}
+
+
+@lru_cache(maxsize=8)
+def _opened(url: str, mode: Mode) -> Remote:
+    return Remote(open_store(url, _PATIENCE), writes=mode == "read-write")
+
+
+def opened(url: str, mode: Mode, where: Location | None = None) -> Remote:
+    """Return the remote cache at a URL, for this process one and the same.
+
+    Args:
+        url: as that of a catalog.
+        mode: whether results are shared with it.
+        where: the place that named it.
+
+    Raises:
+        InputError: the URL is none.
+    """
+    try:
+        return _opened(url, mode)
+    except InputError as error:
+        what = error.what.replace("catalog", "remote cache")
+        raise InputError(what, where=where, fix=error.fix) from error
+
+
+class _Counter:
+    """Counts bytes that several threads move."""
+
+    def __init__(self, reporter: Reporter, total: int, text: str) -> None:
+        self._reporter, self._total, self._text = reporter, total, text
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            done = self._done
+        self._reporter.progress(STEP, min(done, self._total), self._total, "bytes", self._text)
+
+
+def _limit(size: int) -> float:
+    return _OVERHEAD + size / _SLOWEST
+
+
+def _today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
