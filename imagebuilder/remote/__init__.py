@@ -2,6 +2,7 @@
 
 from imagebuilder.remote.manifest import Item, Kind, Manifest, Tree
 from imagebuilder.remote.remote import STEP, Gift, Mode, Remote, opened
+from imagebuilder.remote.upkeep import RemoteEntry, RemotePruned, prune_remote, remote_entries
 
 __all__ = [
     "STEP",
@@ -11,6 +12,10 @@ __all__ = [
     "Manifest",
     "Mode",
     "Remote",
+    "RemoteEntry",
+    "RemotePruned",
     "Tree",
     "opened",
+    "prune_remote",
+    "remote_entries",
 ]

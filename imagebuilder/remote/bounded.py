@@ -87,6 +87,8 @@ def each(work: Callable[[T], None], items: Iterable[T], cancel: Cancel, *, at_on
             try:
                 work(item)
             except BaseException as error:
+                with lock:
+                    waiting.clear()
                 ended.put(error)
             else:
                 ended.put(None)

@@ -253,7 +253,8 @@ class _Making:
     def _place(self, name: str) -> Path:
         """Return where something is to be; its folder was made by this archive, and is no link."""
         folder, _, last = name.rpartition("/")
-        if last in ("", ".", "..") or (folder or ".") not in self.folders or "\0" in name:
+        above = folder if "/" in name else "."
+        if last in ("", ".", "..") or above not in self.folders or "\0" in name:
             raise RefusedError(f"{name[:200]!r} is no place in a folder that is in it")
         return self.root / name
 
