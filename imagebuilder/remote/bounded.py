@@ -14,6 +14,7 @@ from imagebuilder.progress import Cancel
 T = TypeVar("T")
 
 _POLL = 0.1  # seconds between two looks at the wish to stop
+_GRACE = 2.0  # seconds for work that is given up: most of it ends at its next look
 
 
 class TooSlowError(CatalogError):
@@ -46,7 +47,8 @@ def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T
             ended.put((False, error))
 
     deadline = time.monotonic() + seconds
-    threading.Thread(target=run, name="imagebuilder-remote", daemon=True).start()
+    thread = threading.Thread(target=run, name="imagebuilder-remote", daemon=True)
+    thread.start()
     while True:
         try:
             is_done, result = ended.get(timeout=_POLL)
@@ -58,17 +60,19 @@ def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T
             return result  # type: ignore[return-value]  # work may well return an error
         if cancel.is_set:
             own.set("the caller stopped")
+            thread.join(_GRACE)
             cancel.check()
         if time.monotonic() > deadline:
             own.set("it took too long")
+            thread.join(_GRACE)
             raise TooSlowError(f"was not done after {seconds:.0f} s")
 
 
 def each(work: Callable[[T], None], items: Iterable[T], cancel: Cancel, *, at_once: int) -> None:
     """Do the same for some items, a few at a time.
 
-    After a failure nothing more is begun, ``cancel`` is set for what runs, and nobody waits for
-    it: these threads do not keep the process from ending either.
+    After a failure nothing more is begun, ``cancel`` is set for what runs, and nobody waits long
+    for it: these threads do not keep the process from ending either.
 
     Raises:
         BaseException: what the first failure was.
@@ -93,15 +97,24 @@ def each(work: Callable[[T], None], items: Iterable[T], cancel: Cancel, *, at_on
             else:
                 ended.put(None)
 
-    for _ in range(min(at_once, count)):
-        threading.Thread(target=run, name="imagebuilder-remote", daemon=True).start()
-    while count:
-        try:
-            failed = ended.get(timeout=_POLL)
-        except queue.Empty:
-            cancel.check()
-            continue
-        if failed is not None:
-            cancel.set("another one failed")
-            raise failed
-        count -= 1
+    threads = [
+        threading.Thread(target=run, name="imagebuilder-remote", daemon=True)
+        for _ in range(min(at_once, count))
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while count:
+            try:
+                failed = ended.get(timeout=_POLL)
+            except queue.Empty:
+                cancel.check()
+                continue
+            if failed is not None:
+                cancel.set("another one failed")
+                raise failed
+            count -= 1
+    finally:
+        deadline = time.monotonic() + _GRACE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, MakeProject
 
-from imagebuilder import names, sharing
+from imagebuilder import build_record, names, sharing
 from imagebuilder.build import build
 from imagebuilder.cli.main import main
 from imagebuilder.errors import InputError
@@ -91,7 +91,10 @@ def test_another_machine_takes_the_image(machines: Machines) -> None:
     second.verify()
     assert second.path.parent.parent.parent.name == "b"
     assert (second.path.parent / "latest").resolve() == second.path
-    assert "taken from the remote cache" in (second.path / "logs/remote.log").read_text()
+    record = build_record.of_image(second)
+    assert record
+    assert "taken from the remote cache" in record.reasons[0].reason
+    assert [each.text for each in record.spans] == ["fetching the image from the remote cache"]
     assert machines.notes() == []
     assert machines.plan(machines.project("b")).up_to_date
 
