@@ -24,8 +24,8 @@ from imagebuilder.checks import (
     PortCheck,
     UnitCheck,
 )
+from imagebuilder.cpio import Entry, archive
 from imagebuilder.errors import InputError
-from imagebuilder.smoke.cpio import Entry, archive
 
 PORT_NAME = "imagebuilder.smoke"  # of the virtio-serial port; runner.sh looks for it
 

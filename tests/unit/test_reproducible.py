@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 from fakes import FakeEngine, MakeProject
 
-from imagebuilder import Image, Options, build_image, command, reproducible
+from imagebuilder import Image, Options, build_image, command, cpio, reproducible
 from imagebuilder.cli.main import main
 from imagebuilder.errors import StepError
 from imagebuilder.image import ARTEFACTS
 from imagebuilder.progress import Cancel
 from imagebuilder.project import Project
 from imagebuilder.reproducible import check, explain
-from imagebuilder.smoke import cpio
 
 TIME = 1_700_000_000
 RUN = command.run

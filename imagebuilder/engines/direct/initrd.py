@@ -31,6 +31,11 @@ def module_digest() -> str:
     return hashlib.sha256(b"\0".join(each.read_bytes() for each in _SOURCES)).hexdigest()
 
 
+def module_file(name: str) -> bytes:
+    """Return a script of our module of dracut: ``take-over.sh`` or ``fetch.sh``."""
+    return next(each for each in _SOURCES if each.name == name).read_bytes()
+
+
 def add_module(tree: Tree) -> None:
     """Put our module of dracut into the tree.
 

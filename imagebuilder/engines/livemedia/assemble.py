@@ -14,7 +14,7 @@ from imagebuilder import sandbox
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.direct import files
 from imagebuilder.engines.direct.tree import Tree, tree_size
-from imagebuilder.engines.livemedia import diagnosis, initrd, installed, repack, results
+from imagebuilder.engines.livemedia import diagnosis, guard, initrd, installed, repack, results
 from imagebuilder.engines.livemedia.arguments import RAW_IMAGE
 from imagebuilder.engines.livemedia.job import Job, Outcome
 from imagebuilder.errors import StepError
@@ -103,7 +103,10 @@ def _of_disk(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -> O
         kernel_release=kernel.release,
         tree_size=tree_size(bare.root),
         package_count=count,
-        notes=_several([each.name for each in found], kernel.name),
+        notes=(
+            *_several([each.name for each in found], kernel.name),
+            *_guard(tree, job),
+        ),
         reused=(initrd.STEP,) if making[0].result() else (),
         seconds={},
     )
@@ -140,9 +143,17 @@ def _of_results(job: Job, logs: Path, clock: Clock, whole: Callable[[], None]) -
         kernel_release=pair.release,
         tree_size=tree_size(bare.root),
         package_count=count,
-        notes=_several([each.name for each in found.pairs], pair.name),
+        notes=(
+            *_several([each.name for each in found.pairs], pair.name),
+            *_guard(tree, job),
+        ),
         seconds={},
     )
+
+
+def _guard(tree: Tree, job: Job) -> tuple[str, ...]:
+    lacking = guard.add(tree, job.into / INITRD, job.work / "scratch-initrd")
+    return (lacking,) if lacking else ()
 
 
 def _fill(tree: Tree, bare: Tree, job: Job) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imagebuilder.engines import squashfs
 from imagebuilder.engines.base import Input, Request, StepSpec
+from imagebuilder.engines.direct.initrd import module_digest
 from imagebuilder.engines.direct.inputs import of_files
 from imagebuilder.engines.livemedia import initrd, mend, place, program, repack, watch
 from imagebuilder.engines.livemedia.arguments import chosen, dracut_arguments, is_image_only
@@ -45,6 +46,7 @@ def steps(request: Request) -> tuple[StepSpec, ...]:
                 _ENGINE,
                 Input.of("compression", how),
                 Input.of("kernel", options.kernel, "the kernel to boot"),
+                Input.of("guard", module_digest(), "what compares the root with its digest"),
                 *of_files(request),
             ),
         ),

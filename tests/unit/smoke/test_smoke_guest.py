@@ -14,7 +14,7 @@ from imagebuilder.checks import (
     PortCheck,
     UnitCheck,
 )
-from imagebuilder.smoke.cpio import Entry, archive
+from imagebuilder.cpio import Entry, archive
 from imagebuilder.smoke.guest import guest_archive, wanted
 
 
