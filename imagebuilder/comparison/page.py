@@ -69,7 +69,7 @@ def of_comparisons(comparisons: Sequence[Comparison]) -> str:
         Section(
             names=(each.old,),
             new=each.new,
-            groups=_groups(each.differences),
+            groups=groups(each.differences),
             measures=each.measures,
             remarks=(*each.notes, *(() if each.with_files else ("Files were not compared.",))),
         )
@@ -82,7 +82,7 @@ def of_comparisons(comparisons: Sequence[Comparison]) -> str:
 
 def of_recipes(old: str, new: str, differences: Sequence[Difference]) -> str:
     """Return how two recipes differ as a page."""
-    section = Section(names=(old,), new=new, groups=_groups(differences))
+    section = Section(names=(old,), new=new, groups=groups(differences))
     return _page("How recipes differ", "", [section])
 
 
@@ -107,12 +107,13 @@ def _of_images(images: Sequence[Affected]) -> Section:
         names=tuple(each.name for each in images),
         effect=_EFFECTS[first.effect],
         error=str(first.error or ""),
-        groups=_groups(first.differences if first.effect != "new" else ()),
+        groups=groups(first.differences if first.effect != "new" else ()),
         remarks=tuple(f"because of {each}" for each in reasons),
     )
 
 
-def _groups(differences: Sequence[Difference]) -> tuple[tuple[str, tuple[Difference, ...]], ...]:
+def groups(differences: Sequence[Difference]) -> tuple[tuple[str, tuple[Difference, ...]], ...]:
+    """Return differences by their kind, each kind under its heading."""
     kinds = dict.fromkeys((*_HEADINGS, *(each.kind for each in differences)))
     found = ((kind, tuple(each for each in differences if each.kind == kind)) for kind in kinds)
     return tuple((_HEADINGS.get(kind, kind), each) for kind, each in found if each)

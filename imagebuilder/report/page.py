@@ -6,9 +6,9 @@ from pathlib import Path
 
 from imagebuilder import files, webpage
 from imagebuilder.catalog import Catalog
-from imagebuilder.errors import HostError
+from imagebuilder.comparison.page import groups
+from imagebuilder.errors import HostError, ImageBuilderError, Interrupted
 from imagebuilder.options import Options
-from imagebuilder.progress import Reporter
 from imagebuilder.project import Project
 from imagebuilder.report import since, view
 from imagebuilder.report.timeline import WIDTH, spell
@@ -18,7 +18,7 @@ PAGE = "report.html"  # where a page goes by default: into the folder of the bui
 
 _PAGE = webpage.load(Path(__file__).with_name("page.html"))
 _PAGE.environment.filters["span"] = spell
-_PAGE.environment.globals.update(chart_width=WIDTH)
+_PAGE.environment.globals.update(chart_width=WIDTH, groups=groups)
 
 
 def write_report(
@@ -48,7 +48,6 @@ def write_report(
 
     Raises:
         InputError: there is no such image, or it cannot be read.
-        CatalogError: the catalog could not be reached, or holds what it must not.
         HostError: the page cannot be written.
     """
     options = options or Options.make()
@@ -56,8 +55,7 @@ def write_report(
     if build is None:
         return None
     path = output or build.folder / PAGE
-    reporter = Reporter(subject=name, observer=options.observer, cancel=options.cancel)
-    found, missing = _since(project, build, catalog, channel, reporter)
+    found, missing = _since(project, build, catalog, channel, options)
     text = render(view.gather(build, found, missing, path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,16 +73,18 @@ def render(shown: View) -> str:
 
 
 def _since(
-    project: Project, build: Build, catalog: str | Catalog, channel: str, reporter: Reporter
+    project: Project, build: Build, catalog: str | Catalog, channel: str, options: Options
 ) -> tuple[since.Since | None, str]:
     if build.image is None:
         return None, "no image was made"
-    if not catalog:
-        found = since.since_build(build.image)
-        return (
-            found,
-            "" if found else "no other image of the recipe is here, and no catalog is named",
-        )
-    opened = Catalog.open(catalog) if isinstance(catalog, str) else catalog
-    found = since.since_release(project, build.image, opened, channel, reporter)
-    return found, "" if found else f"channel {channel} has named no other release yet"
+    try:
+        if not catalog:
+            found = since.since_build(project, build.image, options)
+            return found, "no other image of the recipe is here, and no catalog is named"
+        opened = Catalog.open(catalog) if isinstance(catalog, str) else catalog
+        found = since.since_release(project, build.image, opened, channel, options)
+    except Interrupted:
+        raise
+    except ImageBuilderError as error:  # a page without it is better than none
+        return None, f"they cannot be compared: {error.what}"
+    return found, f"channel {channel} has named no other release yet"
