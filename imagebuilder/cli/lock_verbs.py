@@ -96,6 +96,7 @@ def _tell(context: Context, made: Locking, *, only_say: bool) -> None:
 
 
 def _outdated(context: Context) -> int:
+    from imagebuilder import lockfile
     from imagebuilder.locks import outdated
 
     with planning(context) as work:
@@ -113,7 +114,14 @@ def _outdated(context: Context) -> int:
             _table(context, found)
             return found
 
-        found, failures = do_each(work.names(), look, keep_going=True, cancel=context.cancel)
+        names = work.names()
+        if context.args.all:  # who names a recipe is told that it has no lock file
+            names = tuple(
+                each for each in names if lockfile.place_of(work.project.root, each)[0].exists()
+            )
+            if not names:
+                context.out.say("no recipe has a lock file: builds follow the mirrors")
+        found, failures = do_each(names, look, keep_going=True, cancel=context.cancel)
     for failure in failures:
         context.out.error(failure.error, failure.name)
     if failures:

@@ -6,9 +6,13 @@ import json
 import os
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import seaweed
+from pipelines import change
+from pipelines.place import Place
 from support import ROOT, Cli
 
 import imagebuilder
@@ -115,3 +119,71 @@ def test_lines_of_the_page_on_python_run(
     assert lines
     _run(lines[1], base_project.root, cache_dir)
     assert (base_project.root / "build/base-quiet/latest/image.json").exists()
+
+
+@pytest.fixture(scope="module")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[seaweed.Server]:
+    """An S3 server for the catalogs of pipelines."""
+    with seaweed.running(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def place(
+    published: Path, base_image: imagebuilder.Image, cache_dir: Path,
+    bucket_server: seaweed.Server, tmp_path: Path,
+) -> Place:  # fmt: skip
+    """Where pipelines run; the image that was built and booted for this file is there already.
+
+    ``ci/pipeline-local`` does the same and builds and boots for itself.
+    """
+    seed = base_image.path.parent.parent
+    return Place(folder=tmp_path / "runs", cache=cache_dir, server=bucket_server, seed=seed)
+
+
+@pytest.mark.parametrize("system", ["github", "gitlab"])
+def test_the_ready_pipeline_promotes_a_change(
+    system: str, place: Place, base_image: imagebuilder.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert change.run(place, system), change.log(place)
+    jobs = [job for job, _ in change.jobs(place)]
+    images = {"github": "images: base", "gitlab": "images: images 1: base"}[system]
+    each = ["lint", "changed", images]
+    assert jobs == [*each, *each, *(["lint"] if system == "gitlab" else []), "promote"]
+    for name, value in place.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    catalog = imagebuilder.Catalog.open(place.catalog)
+    stable = catalog.show("base", "stable")
+    assert stable.image == base_image.id
+    assert stable.tested
+    assert stable == catalog.show("base", "testing")
+    assert stable.git_commit == place.git("rev-parse", "main")
+    # What is said on the change: the one thing that it does.
+    if system == "github":
+        assert "summary" in place.comment.read_text()
+    pages = list(place.folder.glob("job-*/repository/pages/base.html"))
+    assert len(pages) == 2
+    assert all(base_image.id in page.read_text() for page in pages)
+
+
+@pytest.mark.parametrize(
+    ("system", "how"), [("github", "lint"), ("gitlab", "lint"), ("github", "build")]
+)
+def test_the_ready_pipeline_stops_where_a_recipe_is_broken(
+    system: str, how: str, place: Place
+) -> None:
+    assert not change.run(place, system, how)
+    jobs = dict(change.jobs(place))
+    failed = [job for job, state in jobs.items() if state == "failed"]
+    assert failed == {"lint": ["lint"], "build": ["images: base"]}[how]
+    assert "promote" not in jobs
+    log = next(each.log for each in place.ran if each.state == "failed")
+    line = change.BROKEN[how][1]
+    assert f"{change.FRAGMENT}:{line}: " in log
+    if system == "github":
+        assert f"\n::error file={change.FRAGMENT},line={line},title=" in log
+    # What failed has a page.
+    if how == "build":
+        (page,) = place.folder.glob("job-*/repository/pages/base.html")
+        assert "the build failed" in page.read_text()

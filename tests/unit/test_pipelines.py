@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipelines import expressions
 from ruamel.yaml import YAML
 
 from imagebuilder.cli import main as command
@@ -99,3 +100,23 @@ def test_its_setup_brings_what_ours_does() -> None:
 
 def test_child_pipelines_extend_the_template_that_is_there() -> None:
     assert ".imagebuilder" in load(FOLDER / "gitlab-image.yml")
+
+
+def test_expressions_of_workflows_are_read_as_there() -> None:
+    contexts = {
+        "github": {"event_name": "push", "base_ref": "", "event": {"before": "abc"}},
+        "matrix": {"images": "a b"},
+    }
+    for text, value in {
+        "github.event_name == 'PUSH'": True,
+        "github.event_name != 'push' || !github.base_ref": True,
+        "github.event_name == 'x' && format('origin/{0}', 'y') || github.event.before": "abc",
+        "fromJSON('[{\"a\": [1]}]')[0].a[0]": 1,
+        "github.nothing.at.all": None,
+        "'it''s' == 'it''s' && (true && false)": False,
+    }.items():
+        assert expressions.value(text, contexts) == value, text
+    assert expressions.filled("${{ matrix.images }}!", contexts) == "a b!"
+    for wrong in ("nothing.a", "hashFiles('x')", "1 +", "github.event =="):
+        with pytest.raises((AssertionError, IndexError)):
+            expressions.value(wrong, contexts)
