@@ -19,6 +19,7 @@ from imagebuilder.cli import (
     lint_verb,
     lock_verbs,
     look,
+    make_verb,
     report_verb,
     signing_verbs,
     start_verbs,
@@ -182,6 +183,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="build them again in other circumstances, and say which files differ",
     )
+    building.add_argument(
+        "--stamp",
+        metavar="FILE",
+        default="",
+        help="let a file hold the image's path, written when that is another one: for make",
+    )
     booting = verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
     booting.add_argument(
         "--path",
@@ -226,6 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     lint_verb.add(sub, common)
     changed_verb.add(sub, common)
     diff_verb.add(sub, common, where)
+    make_verb.add(sub, common)
     report_verb.add(sub, common, where)
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)

@@ -37,8 +37,13 @@ def plan(context: Context) -> int:
 
 def build(context: Context) -> int:
     """``build``."""
+    from imagebuilder.cli.make_verb import write_stamp
+
+    stamp = context.args.stamp
     with planning(context) as work:
         names = work.names()
+        if stamp and len(names) != 1:
+            raise InputError("a stamp stands for one image", fix="name one recipe with --stamp")
         outlooks = _outlooks(context, work, names)
         if outlooks is not None:
             return _question(context, any(not each.up_to_date for each in outlooks))
@@ -48,6 +53,8 @@ def build(context: Context) -> int:
             _say_image(context, image)
             if context.args.check_reproducible:
                 _check_reproducible(context, work, image)
+            if stamp:
+                write_stamp(Path(stamp), image)
             return image
 
         return _each(context, names, make)
