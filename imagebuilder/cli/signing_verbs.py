@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.named import asked, opened
 from imagebuilder.errors import InputError
-from imagebuilder.image import Image
 
 if TYPE_CHECKING:
     from imagebuilder.catalog.envelope import Signer
@@ -69,6 +68,8 @@ def trust(context: Context) -> Trust | None:
 
 def sign(context: Context) -> int:
     """``catalog sign``."""
+    from imagebuilder.image import Image
+
     which = asked(context)
     folder = context.args.image
     image = Image.open(Path(folder)) if folder else None
