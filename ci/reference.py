@@ -5,9 +5,9 @@ Run it after a change of the models or of what the direct engine honours; a test
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
-from typing import Any
 
 from lint_reference import page as lint
 from pydantic import BaseModel
@@ -53,7 +53,7 @@ An editor that knows JSON Schema finds the schema in [schemas/recipe.json](schem
 - `[replace]` puts a value in the place of the parent's where it would be added or merged; an empty table empties the parent's.
 
 Removals come first, then replacements, then what the recipe adds.
-An item that is a table, such as a check, is removed by the value of its `name`, or of the key that says what it is (`unit`, `command`, `file`, `port`, `path`, `code`).
+An item that is a table, such as a check, is removed by the value of its `name`, or of the key that says what it is (`unit`, `command`, `file` and so on; `path`, `code`).
 To remove or replace what the parent does not have is an error: most often it is misspelt, or the parent has changed.
 `abstract`, `extends`, `remove` and `replace` themselves are not handed down.
 
@@ -149,6 +149,38 @@ A variable that is not set is an error; `{{ x | default("y") }}` gives a default
 - A line that holds block tags alone leaves nothing behind; each other line keeps its newline.
 - Ordinary shell stays as it is: `${#array[@]}`, `${name%%.*}`, `printf '{%s}'`, `docker ps --format '{{.Names}}'`.
 - Text that looks like a template and is none goes between `{% raw %}` and `{% endraw %}`.
+"""
+
+CHECKS = """
+## `[[checks]]`
+
+What must be true in the booted guest.
+Which kind a check is follows from the key that it has; how each is looked at stands in [smoke-tests.md](smoke-tests.md).
+A check that looks for a list of things wants all of them.
+
+```toml
+[[checks]]
+package = "openvswitch-switch"
+version = ">= 3.1"
+
+[[checks]]
+interface = "en*"
+group = "network"
+dhcp = true
+
+[[checks]]
+ovs_bridge = "{{ bridge }}"
+group = "network"
+tags = { storage0 = 20 }
+
+[[checks]]
+name = "the storage answers"
+script = "checks/storage.sh"
+arguments = ["192.0.2.1"]
+needs = ["network"]
+timeout = 60
+run_timeout = 10
+```
 """
 
 KICKSTARTS = """\
@@ -256,13 +288,6 @@ def recipes() -> str:
     ]
     # What a variant cannot have comes first: what the recipe is.
     top.sort(key=lambda row: any(row.startswith(f"| `{name}`") for name in Content.model_fields))
-    kinds: dict[str, Any] = {
-        "unit": checks.UnitCheck,
-        "command": checks.CommandCheck,
-        "file": checks.FileCheck,
-        "port": checks.PortCheck,
-        "no_failed_units": checks.NoFailedUnitsCheck,
-    }
     parts = [RECIPES, table("Keys", top)]
     models: dict[str, type[BaseModel]] = {
         "[kernel]": KernelOptions,
@@ -277,9 +302,12 @@ def recipes() -> str:
     }
     for name, model in models.items():
         parts.append(table(f"`{name}`", keys(model)))
-    parts.append("\n## `[[checks]]`\n\nWhich kind a check is follows from the key that it has.\n")
-    for name, model in kinds.items():
-        parts.append(table(f"A check with `{name}`", keys(model), model.__doc__ or ""))
+    parts.append(CHECKS)
+    parts.append(table("What any check can have", keys(checks.BaseCheck)).replace("## ", "### "))
+    for name, model in checks.KINDS.items():
+        own = [row for row in keys(model) if row not in keys(checks.BaseCheck)]
+        intro = inspect.getdoc(model) or ""
+        parts.append(table(f"A check with `{name}`", own, intro).replace("## ", "### "))
     parts.append(
         table("The project file `imagebuilder.toml`", keys(ProjectFile), "It need not be there.")
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from imagebuilder.checks import KINDS
 from imagebuilder.declaration import Declaration, place
 from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.template import is_template
@@ -22,7 +23,7 @@ from imagebuilder.template import is_template
 # Keys that belong to the recipe that has them, and are not handed down.
 OWN_KEYS = ("extends", "abstract", "remove", "replace")
 # By these keys an item of a list of tables can be named in [remove].
-_NAMING = ("name", "unit", "command", "file", "port", "path", "code")
+_NAMING = ("name", *KINDS, "path", "code")
 
 
 @dataclass(frozen=True, slots=True)

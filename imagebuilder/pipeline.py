@@ -228,7 +228,7 @@ def smoke_image(
         return stored
     return smoke.smoke_test(
         image,
-        resolved.recipe.checks,
+        resolved.checks(),
         machine,
         accel=options.accel,
         cache_dir=options.cache_dir,
@@ -248,7 +248,7 @@ def why_untested(image: Image, resolved: ResolvedRecipe, options: Options | None
     from imagebuilder import smoke
 
     machine = smoke.over_paths(resolved.recipe.smoke, options.paths if options else ())
-    return smoke.why_not_up_to_date(image, resolved.recipe.checks, machine)
+    return smoke.why_not_up_to_date(image, resolved.checks(), machine)
 
 
 def publish_image(

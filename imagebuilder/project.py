@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import declaration, distro, params, secrets, shipped, template
+from imagebuilder.checks import Check
+from imagebuilder.checks.needs import wrong_needs
+from imagebuilder.checks.scripts import load_scripts
 from imagebuilder.declaration import Declaration
-from imagebuilder.errors import InputError, Location, joined
+from imagebuilder.errors import InputError, Location, joined, listed
 from imagebuilder.family import Family, Member
 from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
@@ -64,6 +67,14 @@ class ResolvedRecipe:
     def place(self, key: str) -> Location:
         """Return where a key was set, such as ``kernel.args.1``; or the nearest key above it."""
         return _place(self.tree, key, self.name)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the recipe's checks, those that run a script of the project with its bytes.
+
+        Raises:
+            InputError: a script is not there, or cannot be carried; with its place.
+        """
+        return load_scripts(self.recipe.checks, self.project.root, self.place)
 
     def secret_source(self, name: str) -> tuple[SecretSource, Location | None]:
         """Return where a secret comes from, and the place that says so.
@@ -209,6 +220,7 @@ class Project:
                 data[key] = _rendered(tree.value[key], key, values, member.name)
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)
+        _check_needs(recipe, tree, is_abstract=member.is_abstract)
         return ResolvedRecipe(
             recipe=recipe,
             distro=found,
@@ -303,6 +315,22 @@ def _check_params(recipe: Recipe, tree: Node, *, is_abstract: bool) -> None:
                     fix=recipe.declare[name].description,
                 )
                 for name, text in found.items()
+            ]
+        )
+
+
+def _check_needs(recipe: Recipe, tree: Node, *, is_abstract: bool) -> None:
+    wrong = wrong_needs(recipe.checks)
+    if wrong and not is_abstract:  # a child may add what is needed
+        known = dict.fromkeys(name for each in recipe.checks for name in (each.title, each.group))
+        raise joined(
+            [
+                InputError(
+                    f"checks.{each.check}.needs: {each.why}",
+                    where=_place(tree, f"checks.{each.check}.needs.{each.need}", recipe.name),
+                    fix=f"known are: {listed([name for name in known if name], limit=12)}",
+                )
+                for each in wrong
             ]
         )
 

@@ -16,7 +16,7 @@ from imagebuilder.image import BOOT_SCRIPT, INITRD, Image, script_arguments
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.console import Console
-from imagebuilder.smoke.guest import guest_archive, runner_script
+from imagebuilder.smoke.guest import guest_archive, runner_script, scripts_of
 from imagebuilder.smoke.instruments import Instruments
 from imagebuilder.smoke.machine import Loaded, extra_args, first_script, qemu_argv
 from imagebuilder.smoke.network import FIRST_SCRIPT, Wiring, user_network
@@ -63,7 +63,7 @@ def boot(
     """
     slowness = SLOWNESS[accelerator.used]
     boot_limit = options.boot_timeout * slowness
-    check_limit = sum(check.timeout for check in checks) * slowness + _CHECK_MARGIN * slowness
+    check_limit = sum(check.patience for check in checks) * slowness + _CHECK_MARGIN * slowness
     script = runner_script(checks, patience=boot_limit, slowness=slowness)
     with tempfile.TemporaryDirectory(prefix="imagebuilder-", dir=_short_folder()) as private:
         scratch = Path(private)
@@ -72,7 +72,8 @@ def boot(
         (wiring.tftp / FIRST_SCRIPT).write_text(first_script(wiring, _ARCHIVE))
         # Compressed, since a kernel looks for one that is not at multiples of four bytes only,
         # and on UEFI it puts the archives together without regard to that.
-        archive.write_bytes(gzip.compress(guest_archive(script, slowness=slowness), mtime=0))
+        carried = guest_archive(script, scripts=scripts_of(checks), slowness=slowness)
+        archive.write_bytes(gzip.compress(carried, mtime=0))
         results.touch()
         files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
         argv = qemu_argv(

@@ -12,20 +12,16 @@ import base64
 import binascii
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from imagebuilder.checks import (
-    Check,
-    CommandCheck,
-    FileCheck,
-    NoFailedUnitsCheck,
-    PortCheck,
-    UnitCheck,
-)
+from imagebuilder.checks import Check
+from imagebuilder.checks.needs import needs_of, wrong_needs
+from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.cpio import Entry, archive
 from imagebuilder.errors import InputError
+from imagebuilder.smoke.calls import call
 
 PORT_NAME = "imagebuilder.smoke"  # of the virtio-serial port; runner.sh looks for it
 
@@ -35,10 +31,13 @@ _HOOK_PATHS = tuple(
     f"{folder}/lib/dracut/hooks/pre-pivot/95-imagebuilder-smoke.sh" for folder in ("usr", "var")
 )
 
+# What looks at checks, put before runner.sh in this order.
+_LOOKS = ("common.sh", "system.sh", "software.sh", "files.sh", "network.sh")
+
 _HOOK = f"""\
 #!/bin/sh
 mkdir -p /run/{_CARRIED}
-cp /{_CARRIED}/runner.sh /run/{_CARRIED}/runner.sh
+cp -r /{_CARRIED}/runner.sh /{_CARRIED}/scripts /run/{_CARRIED}/
 for target in sysinit multi-user; do
     mkdir -p /run/systemd/system/$target.target.wants
     cp /{_CARRIED}/$target.service /run/systemd/system/{_CARRIED}-$target.service
@@ -80,11 +79,14 @@ ExecStart=/bin/sh -c ": >/run/{_CARRIED}/reached"
 """
 
 
-def guest_archive(script: str, *, slowness: float = 1.0) -> bytes:
+def guest_archive(
+    script: str, *, scripts: Mapping[str, bytes] | None = None, slowness: float = 1.0
+) -> bytes:
     """Return the initramfs archive that carries the runner into the guest.
 
     Args:
         script: the runner.
+        scripts: what checks run, by name: see :func:`scripts_of`.
         slowness: by what the guest's own time limits for starting services are multiplied.
     """
     hook = _HOOK.encode()
@@ -102,6 +104,11 @@ def guest_archive(script: str, *, slowness: float = 1.0) -> bytes:
                 if slowness > 1
                 else []
             ),
+            Entry(path=f"{_CARRIED}/scripts"),
+            *(
+                Entry(path=f"{_CARRIED}/scripts/{name}", content=content)
+                for name, content in (scripts or {}).items()
+            ),
             *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
         ]
     )
@@ -116,65 +123,39 @@ def runner_script(checks: Sequence[Check], *, patience: float, slowness: float) 
         slowness: by what the time limits of the checks are multiplied.
 
     Raises:
-        InputError: a check holds a character that no shell can hold.
+        InputError: a check holds a character that no shell can hold, or needs what can never be.
     """
+    for wrong in wrong_needs(checks):
+        raise InputError(f"check {checks[wrong.check].title!r}: {wrong.why}")
     lines = [
         f"PATIENCE={math.ceil(patience)}",
         f"COUNT={len(checks)}",
     ]
+    needs = needs_of(checks)
     for number, check in enumerate(checks, 1):
-        words = [str(word) for word in _call(check)]
+        words = [str(word) for word in call(check, number=number, slowness=slowness)]
         if any("\0" in word for word in words):
             raise InputError(f"check {check.title!r} holds a NUL character", fix="remove it")
-        lines.append(f"LIMIT_{number}={math.ceil(check.timeout * slowness * 100)}")
+        lines.append(f"LIMIT_{number}={math.ceil(check.patience * slowness * 100)}")
+        # All are looked at about once a second: a second more would be one too many.
+        lines.append(f"INTERVAL_{number}={round((check.interval - 1) * 100)}")
+        lines.append(f"TRIES_{number}={check.tries}")
+        lines.append(f"NEEDS_{number}='{' '.join(str(each + 1) for each in needs[number - 1])}'")
         lines.append(f"check_{number}() {{ {shlex.join(words)}; }}")
-    body = resources.files(__package__).joinpath("runner.sh").read_text(encoding="utf-8")
+    here = resources.files(__package__)
+    body = here.joinpath("runner.sh").read_text(encoding="utf-8")
     first, rest = body.split("\n", 1)
-    return "\n".join([first, *lines, rest])
+    looks = (here.joinpath("looks", name).read_text(encoding="utf-8") for name in _LOOKS)
+    return "\n".join([first, *lines, *looks, rest])
 
 
-def _call(check: Check) -> tuple[str | int, ...]:
-    """Return the function of runner.sh that looks at a check, with its arguments."""
-    match check:
-        case UnitCheck():
-            enabled = {None: "any", True: "yes", False: "no"}[check.enabled]
-            return "check_unit", check.unit, check.state, enabled
-        case CommandCheck():
-            return "check_command", check.command, check.status, check.matches
-        case FileCheck():
-            exists = "yes" if check.exists else "no"
-            mode = format(int(check.mode, 8), "o") if check.mode else ""
-            return "check_file", check.file, exists, mode, check.owner, check.contains
-        case PortCheck():
-            return "check_port", check.port, check.protocol
-        case NoFailedUnitsCheck():
-            return "check_no_failed_units", *check.allow
-
-
-def wanted(check: Check) -> str:
-    """Say in words what a check wants."""
-    match check:
-        case UnitCheck():
-            enabled = {None: "", True: " and enabled", False: " and not enabled"}[check.enabled]
-            return f"{check.unit} to be {check.state}{enabled}"
-        case CommandCheck():
-            output = f" and output matching {check.matches!r}" if check.matches else ""
-            return f"exit status {check.status}{output}"
-        case FileCheck():
-            parts = [
-                f"mode {check.mode}" if check.mode else "",
-                f"owner {check.owner}" if check.owner else "",
-                f"a line matching {check.contains!r}" if check.contains else "",
-            ]
-            what = ", ".join(part for part in parts if part)
-            if not check.exists:
-                return f"{check.file} not to be there"
-            return f"{check.file} to be there" + (f" with {what}" if what else "")
-        case PortCheck():
-            return f"something that listens on {check.protocol} port {check.port}"
-        case NoFailedUnitsCheck():
-            but = f" but {', '.join(check.allow)}" if check.allow else ""
-            return f"no failed unit{but}"
+def scripts_of(checks: Sequence[Check]) -> dict[str, bytes]:
+    """Return the scripts that checks carry into the guest, by their numbers."""
+    return {
+        str(number): check.content
+        for number, check in enumerate(checks, 1)
+        if isinstance(check, LoadedScriptCheck)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +172,7 @@ _TEXT_FIELDS = {
     "reached": (False,),
     "jobs": (True,),
     "settled": (True, True),
-    "check": (False, False, False, True, True),
+    "check": (False, False, False, True, True, False),
     "end": (),
 }
 

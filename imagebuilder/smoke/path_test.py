@@ -13,7 +13,6 @@ from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.accel import hung_verdict, remember
 from imagebuilder.smoke.boot import boot
 from imagebuilder.smoke.diagnosis import diagnose
-from imagebuilder.smoke.guest import wanted
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import (
@@ -22,13 +21,12 @@ from imagebuilder.smoke.report import (
     SCREENSHOT,
     Accelerator,
     BootReport,
-    CheckResult,
 )
+from imagebuilder.smoke.results import results_of
 from imagebuilder.smoke.stages import furthest
 from imagebuilder.smoke.watch import Boot
 
 STEP = "smoke"  # what progress calls a test
-_TITLE_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,7 @@ class PathTest:
     def _report(
         self, used: Accelerator, seen: Boot, attempt: int, notes: Sequence[str]
     ) -> BootReport:
-        results, failure = self._results(seen), diagnose(seen)
+        results, failure = results_of(self.checks, seen.said), diagnose(seen)
         kernel, to_multi_user = _facts(seen)
         built_with = self.image.facts.kernel_release
         if kernel and kernel != built_with:
@@ -112,7 +110,7 @@ class PathTest:
         return BootReport(
             path=self.path.name,
             attempt=attempt,
-            passed=failure is None and all(each.outcome == "passed" for each in results),
+            passed=failure is None and not any(each.counts_against for each in results),
             seconds=round(seen.seconds, 1),
             accelerator=used,
             kernel=kernel,
@@ -126,33 +124,6 @@ class PathTest:
             screenshot=seen.screenshot.name if seen.screenshot else "",
             notes=tuple(notes),
         )
-
-    def _results(self, seen: Boot) -> tuple[CheckResult, ...]:
-        said = {each.texts[0]: each.texts for each in seen.said if each.word == "check"}
-        return tuple(
-            _result(check, said.get(str(number))) for number, check in enumerate(self.checks, 1)
-        )
-
-
-def _title(check: Check) -> str:
-    """Return what the report calls a check: one line, at most 100 characters."""
-    title = " ".join(check.title.split())
-    return title if len(title) <= _TITLE_LIMIT else title[: _TITLE_LIMIT - 1] + "…"
-
-
-def _result(check: Check, texts: tuple[str, ...] | None) -> CheckResult:
-    if texts is None:
-        message = f"wanted {wanted(check)}; the test ended before an answer"
-        return CheckResult(title=_title(check), kind=check.kind, outcome="not-run", message=message)
-    _, outcome, seconds, found, output = texts
-    return CheckResult(
-        title=_title(check),
-        kind=check.kind,
-        outcome="passed" if outcome == "passed" else "failed",
-        seconds=_number(seconds),
-        message=f"wanted {wanted(check)}; {found}",
-        output=output,
-    )
 
 
 def _facts(seen: Boot) -> tuple[str, float | None]:

@@ -37,15 +37,27 @@ class Accelerator(_Model):
     cpu_model: str = Field(description="what QEMU's -cpu was given")
 
 
+Outcome = Literal["passed", "failed", "skipped", "not-run"]
+
+
 class CheckResult(_Model):
     """What came of one check."""
 
     title: str
-    kind: str = Field(description="unit, command, file, port or no_failed_units")
-    outcome: Literal["passed", "failed", "not-run"]
+    kind: str = Field(description="the key that makes it what it is: unit, command, file…")
+    group: str = Field(default="", description="what it is put under, with others")
+    outcome: Outcome = Field(
+        description="skipped: what it needs does not hold; not-run: the test ended before it"
+    )
     seconds: float = Field(default=0.0, description="from its first look to its last")
+    tries: int = Field(default=0, ge=0, description="how often it was looked at")
     message: str = Field(default="", description="what was wanted and what was found")
     output: str = Field(default="", description="the end of what the command, or systemctl, said")
+
+    @property
+    def counts_against(self) -> bool:
+        """Whether the test fails for it.  What is skipped does not: what it needs does."""
+        return self.outcome in ("failed", "not-run")
 
 
 class ConsoleFinding(_Model):
@@ -98,8 +110,8 @@ class BootReport(_Model):
 
     @property
     def failed_checks(self) -> tuple[CheckResult, ...]:
-        """Those that do not hold, or were not looked at."""
-        return tuple(check for check in self.checks if check.outcome != "passed")
+        """Those for which the test failed: they do not hold, or it ended before them."""
+        return tuple(check for check in self.checks if check.counts_against)
 
 
 class SmokeReport(_Model):

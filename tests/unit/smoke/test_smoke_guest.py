@@ -15,7 +15,7 @@ from imagebuilder.checks import (
     UnitCheck,
 )
 from imagebuilder.cpio import Entry, archive
-from imagebuilder.smoke.guest import guest_archive, wanted
+from imagebuilder.smoke.guest import guest_archive
 
 
 @pytest.mark.skipif(not shutil.which("cpio"), reason="needs cpio")
@@ -60,4 +60,4 @@ def test_the_guest_archive_replaces_no_directory_of_the_initrd() -> None:
     ],
 )
 def test_wanted(check: Check, words: str) -> None:
-    assert wanted(check) == words
+    assert check.wanted == words

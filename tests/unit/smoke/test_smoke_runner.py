@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from runnerkit import Guest, make_guest
 
 from imagebuilder.checks import (
     Check,
@@ -20,77 +20,19 @@ from imagebuilder.checks import (
 from imagebuilder.errors import InputError
 from imagebuilder.smoke.guest import Said, parse, runner_script
 
-SYSTEMCTL = """#!/bin/sh
-last=; for word in "$@"; do last=$word; done
-case "$1 $last" in
-    "is-active good.service") echo active ;;
-    "is-active slow.service")
-        if [ -e "$STATE/tried" ]; then echo active; else : >"$STATE/tried"; echo activating; fi ;;
-    "is-active dead.service") echo failed ;;
-    "is-active "*) echo inactive ;;
-    "is-enabled good.service") echo enabled ;;
-    "is-enabled "*) echo disabled ;;
-    "show nope.service") echo not-found ;;
-    "show multi-user.target") echo 12345678 ;;
-    "show "*) echo loaded ;;
-    "status "*) echo "status of $last" ;;
-    "is-system-running "*) cat "$STATE/system" ;;
-    "list-units "*) cat "$STATE/failed" ;;
-    "list-jobs "*) echo "12 wait.service start running" ;;
-esac
-"""
-NET_TCP = """  sl  local_address rem_address   st tx_queue rx_queue
-   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1
-   1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 2
-"""
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    for name in ("bin", "work", "proc/net", "state"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL)
-    (tmp_path / "bin/systemctl").chmod(0o755)
-    (tmp_path / "proc/net/tcp").write_text(NET_TCP)
-    (tmp_path / "proc/uptime").symlink_to("/proc/uptime")
-    (tmp_path / "state/system").write_text("running\n")
-    (tmp_path / "state/failed").write_text("")
-    (tmp_path / "work/reached").touch()
-    return tmp_path
+    return make_guest(tmp_path).path
 
 
-def start(place: Path, script: str, **more: str) -> list[Said]:
-    port = place / "port"
-    port.touch()
-    env = {
-        "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
-        "STATE": str(place / "state"),
-        "SMOKE_WORK": str(place / "work"),
-        "SMOKE_PROC": str(place / "proc"),
-        "SMOKE_PORT": str(port),
-        "SMOKE_PAUSE": "0.1",
-        **more,
-    }
-    subprocess.run(
-        ["/bin/sh", "-s"], input=script.encode(), env=env, check=True, timeout=30, cwd=place
-    )
-    lines = [parse(line) for line in port.read_text().splitlines()]
-    assert None not in lines
-    return [line for line in lines if line]
+def start(place: Path, script: str) -> list[Said]:
+    return Guest(place).start(script)
 
 
 def ask(place: Path, *checks: Check) -> dict[int, tuple[str, str, str]]:
     """Run the checks; return outcome, what was found, and output, by number."""
-    said = start(place, runner_script(checks, patience=100, slowness=1))
-    assert said[0].word == "hello"
-    assert said[0].texts == ("1", os.uname().release)
-    assert said[1] == Said(word="reached", texts=("12345678",))
-    assert said[-1].word == "end"
-    return {
-        int(each.texts[0]): (each.texts[1], each.texts[3], each.texts[4])
-        for each in said
-        if each.word == "check"
-    }
+    return Guest(place).ask(*checks)
 
 
 def outcomes(place: Path, checks: Sequence[Check]) -> list[str]:
@@ -172,7 +114,7 @@ def test_ports(place: Path) -> None:
     answers = ask(place, PortCheck(port=22), PortCheck(port=8080, timeout=0.1))
     assert answers[1][0] == "passed"
     assert answers[2][0] == "failed"  # a connection, but nothing that listens
-    assert answers[2][1].endswith("listens on: 22")
+    assert answers[2][1].endswith("listens on: 22 53")
 
 
 def test_no_failed_units(place: Path) -> None:

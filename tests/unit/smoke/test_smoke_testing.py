@@ -52,9 +52,9 @@ GOOD = (
     FETCH
     + "fetch rootfs.squashfs\n"
     + report_lines(f"hello 1 {b64('6.1.0')}", "reached 50700000", "noise")
-    + report_lines(f"check 1 passed 0.1 {b64('it is active')} -")
+    + report_lines(f"check 1 passed 0.1 {b64('it is active')} - 1")
 )
-ALL_PASSED = report_lines("check 2 passed 0.2 - -", "end") + "sleep 30\n"
+ALL_PASSED = report_lines("check 2 passed 0.2 - - 1", "end") + "sleep 30\n"
 
 
 def smoke(
@@ -91,7 +91,7 @@ def test_a_good_boot(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
 
 
 def test_a_failed_check_is_named(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
-    failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')}"
+    failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')} 3"
     fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 30\n")
     report = smoke(image, tmp_path)
     assert not report.passed
@@ -285,7 +285,7 @@ def test_the_kernel_path_loads_what_the_boot_script_would(
     fake_qemu.write_text(
         f"cp $(echo \"$*\" | sed 's/.* -initrd \\([^ ]*\\).*/\\1/') {tmp_path}/initrd\n"
         + FETCH.replace("boot.ipxe vmlinuz initrd.img smoke.cpio", "rootfs.squashfs")
-        + report_lines("hello 1 -", "reached 1", "check 1 passed 0 - -", "check 2 passed 0 - -")
+        + report_lines("hello 1 -", "reached 1", "check 1 passed 0 - - 1", "check 2 passed 0 - - 1")
         + report_lines("end")
         + "sleep 30\n"
     )

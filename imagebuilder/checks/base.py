@@ -1,0 +1,82 @@
+"""What all kinds of checks have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from imagebuilder.template import is_template
+
+
+class BaseCheck(BaseModel):
+    """One thing that must be true in the booted guest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The key that makes it the check that it is: ``unit``, ``command``…
+    kind: ClassVar[str]
+
+    name: str = Field(default="", description="what reports call it; by default what it checks")
+    timeout: float = Field(
+        default=30.0, gt=0, le=3600, description="seconds to wait for it to come true"
+    )
+    interval: float = Field(
+        default=1.0, ge=1, le=3600, description="seconds between one look at it and the next"
+    )
+    tries: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="how often it is looked at, at most; 0: until its time is over",
+    )
+    group: str = Field(default="", description="what reports put it under, with others")
+    needs: tuple[str, ...] = Field(
+        default=(),
+        description="checks, by what reports call them, and groups that must have passed; if one "
+        "fails this check is skipped",
+    )
+
+    @property
+    def title(self) -> str:
+        """What reports call the check."""
+        return self.name or self._title()
+
+    @property
+    def wanted(self) -> str:
+        """What it wants, in words that go on after "wanted"."""
+        raise AssertionError("each kind of check has words")
+
+    @property
+    def patience(self) -> float:
+        """Seconds until it has failed."""
+        return self.timeout
+
+    def _title(self) -> str:
+        raise AssertionError("each kind of check has a title")
+
+
+def in_words(what: str, *parts: str) -> str:
+    """Return "WHAT with PART, PART", without the parts that are empty."""
+    more = ", ".join(part for part in parts if part)
+    return f"{what} with {more}" if more else what
+
+
+def _word(value: str) -> str:
+    if is_template(value):  # looked at again when it is rendered
+        return value
+    if not value or not value.isprintable() or any(sign.isspace() for sign in value):
+        raise ValueError("one word is wanted")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if is_template(value):
+        return value
+    if not value.startswith("/"):
+        raise ValueError("an absolute path is wanted")
+    return value
+
+
+Word = Annotated[str, AfterValidator(_word)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]

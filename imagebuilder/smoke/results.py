@@ -1,0 +1,64 @@
+"""What came of checks, from what the runner in the guest said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imagebuilder.checks import Check
+from imagebuilder.smoke.guest import Said
+from imagebuilder.smoke.report import CheckResult
+
+_TITLE_LIMIT = 100
+
+
+def results_of(checks: Sequence[Check], said: Sequence[Said]) -> tuple[CheckResult, ...]:
+    """Return what came of each check, in their order.
+
+    Args:
+        checks: what was asked.
+        said: everything that the runner said.
+    """
+    found = {each.texts[0]: each.texts for each in said if each.word == "check"}
+    return tuple(
+        _result(checks, check, found.get(str(number))) for number, check in enumerate(checks, 1)
+    )
+
+
+def shown_title(check: Check) -> str:
+    """Return what the report calls a check: one line, at most 100 characters."""
+    title = " ".join(check.title.split())
+    return title if len(title) <= _TITLE_LIMIT else title[: _TITLE_LIMIT - 1] + "…"
+
+
+def _result(checks: Sequence[Check], check: Check, texts: tuple[str, ...] | None) -> CheckResult:
+    made = CheckResult(
+        title=shown_title(check),
+        kind=check.kind,
+        group=check.group,
+        outcome="not-run",
+        message=f"wanted {check.wanted}; the test ended before an answer",
+    )
+    if texts is None:
+        return made
+    _, outcome, seconds, found, output, tries = texts
+    if outcome == "skipped":
+        known = found.isdecimal() and 0 < int(found) <= len(checks)
+        needed = shown_title(checks[int(found) - 1]) if known else "another check"
+        message = f"it needs {needed!r}, which did not hold"
+        return made.model_copy(update={"outcome": "skipped", "message": message})
+    return made.model_copy(
+        update={
+            "outcome": "passed" if outcome == "passed" else "failed",
+            "seconds": _number(seconds),
+            "tries": int(tries) if tries.isdecimal() else 0,
+            "message": f"wanted {check.wanted}; {found}",
+            "output": output,
+        }
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
