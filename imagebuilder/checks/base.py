@@ -55,6 +55,15 @@ class BaseCheck(BaseModel):
     def _title(self) -> str:
         raise AssertionError("each kind of check has a title")
 
+    def _asked_beside(self, *fields: str) -> list[str]:
+        """Return what else the check asks for, beside these and what all checks can have."""
+        known = {*fields, *BaseCheck.model_fields}
+        return [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in known and getattr(self, name) != field.get_default()
+        ]
+
 
 def in_words(what: str, *parts: str) -> str:
     """Return "WHAT with PART, PART", without the parts that are empty."""

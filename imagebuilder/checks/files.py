@@ -45,9 +45,9 @@ class FileCheck(BaseCheck):
             raise ValueError("content and sha256 say the same: one of them is wanted")
         if self.target and self.type not in (None, "link"):
             raise ValueError(f"a {self.type} has no target")
-        asked = self.model_fields_set - {"file", "exists", *BaseCheck.model_fields}
+        asked = self._asked_beside("file", "exists")
         if not self.exists and asked:
-            raise ValueError(f"a file that is not there has no {min(asked)}")
+            raise ValueError(f"a file that is not there has no {asked[0]}")
         return self
 
     @property

@@ -106,9 +106,9 @@ class InterfaceCheck(BaseCheck):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        asked = self.model_fields_set - {"interface", "exists", *BaseCheck.model_fields}
+        asked = self._asked_beside("interface", "exists")
         if not self.exists and asked:
-            raise ValueError(f"an interface that is not there has no {min(asked)}")
+            raise ValueError(f"an interface that is not there has no {asked[0]}")
         return self
 
     @property

@@ -294,7 +294,7 @@ def _place_of_check(work: Planning, report: SmokeReport) -> Location | None:
     resolved = work.project.resolve(report.recipe)
     titles = [each.title for each in resolved.recipe.checks]
     for each in report.checks:
-        if each.outcome != "passed" and each.title in titles:
+        if each.counts_against and each.title in titles:
             return resolved.place(f"checks.{titles.index(each.title)}")
     return None
 

@@ -13,13 +13,24 @@ from pathlib import Path
 import pytest
 
 from imagebuilder.checks import (
+    BootFinishedCheck,
     Check,
     CommandCheck,
     FileCheck,
+    InterfaceCheck,
+    KernelArgCheck,
+    MemoryUsedCheck,
+    ModuleCheck,
+    MountCheck,
     NoFailedUnitsCheck,
+    OvsBridgeCheck,
+    PackageCheck,
     PortCheck,
+    SysctlCheck,
     UnitCheck,
+    UserCheck,
 )
+from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.cpio import Entry, archive
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia import guard
@@ -47,10 +58,44 @@ GOOD: list[Check] = [
     ),
     FileCheck(file="/etc/passwd", mode="0644", owner="root:root", contains="^root:"),
     FileCheck(file="/etc/no such file", exists=False),
+    FileCheck(file="/etc/mtab", type="link", target="../proc/self/mounts"),
+    FileCheck(file="/etc/hostname", type="file", owner="root"),
     UnitCheck(unit="multi-user.target"),
     NoFailedUnitsCheck(no_failed_units=True),
+    BootFinishedCheck(boot_finished_within=120),
+    MemoryUsedCheck(memory_used_at_most=1900),
+    LoadedScriptCheck(
+        script="checks/arguments.sh",
+        content=b'#!/bin/sh\necho "$(id -u) $# $2"\n',
+        arguments=("a", "it's *"),
+        output="0 2 it's *",
+        name="script",
+    ),
+    PackageCheck(package="systemd", version=">= 200", needs=("script",)),
+    PackageCheck(package="no-such-package", installed=False),
+    UserCheck(user="root", uid=0, groups=("root",), shell="/bin/bash", password="locked"),
+    UserCheck(user="nobody-such", exists=False),
+    KernelArgCheck(kernel_arg="console", value="ttyS0,115200"),
+    KernelArgCheck(kernel_arg="nosmt", present=False),
+    ModuleCheck(module="virtio-net"),
+    ModuleCheck(module="nouveau", loaded=False),
+    SysctlCheck(sysctl="kernel.pid_max", at_least=1000),
+    SysctlCheck(sysctl="kernel.ostype", value="Linux"),
+    MountCheck(mount="/", type="overlay", options=("rw",)),
+    MountCheck(mount="/run/", type="tmpfs", options=("nosuid", "nodev")),
+    MountCheck(mount="/srv", mounted=False),
+    InterfaceCheck(interface="en*", mtu=1500, dhcp=True, addresses=("10.0.2.15/24",)),
+    InterfaceCheck(interface="lo", addresses=("127.0.0.1/8", "::1/128")),
+    InterfaceCheck(interface="wlan*", exists=False),
+    PortCheck(port=22, address="0.0.0.0"),
+    PortCheck(port=25, listening=False),
 ]
-BAD: list[Check] = [UnitCheck(unit="nope.service"), PortCheck(port=9, timeout=1)]
+BAD: list[Check] = [
+    UnitCheck(unit="nope.service"),
+    PortCheck(port=9, timeout=1),
+    OvsBridgeCheck(ovs_bridge="br0"),
+]
+SKIPPED: list[Check] = [CommandCheck(command="true", needs=("unit nope.service active",))]
 
 
 def variant(image: Image, folder: Path, changed: Mapping[str, bytes]) -> Image:
@@ -77,11 +122,16 @@ def test_a_good_image_comes_up_and_a_failing_check_is_named(
     base_image: Image, tmp_path: Path
 ) -> None:
     image = variant(base_image, tmp_path / "image", {})
-    report = smoke(image, GOOD + BAD, tmp_path / "cache")
+    asked = GOOD + BAD + SKIPPED
+    report = smoke(image, asked, tmp_path / "cache")
     assert report.failure is None
     boot = report.boots[0]
     assert boot.failure is None
-    assert [check.outcome for check in report.checks] == ["passed"] * len(GOOD) + ["failed"] * 2
+    assert [(check.title, check.outcome) for check in report.checks] == [
+        *((check.title, "passed") for check in GOOD),
+        *((check.title, "failed") for check in BAD),
+        *((check.title, "skipped") for check in SKIPPED),
+    ]
     assert boot.path == "pxe-bios"
     assert boot.accelerator.why
     assert boot.kernel == image.facts.kernel_release
@@ -96,7 +146,7 @@ def test_a_good_image_comes_up_and_a_failing_check_is_named(
     assert error.exit_status == 3
     assert "nope.service" in error.what
     assert "there is no such unit" in error.excerpt
-    assert "failed" in why_not_up_to_date(image, GOOD + BAD, OPTIONS)
+    assert "failed" in why_not_up_to_date(image, asked, OPTIONS)
     image.verify()
 
 

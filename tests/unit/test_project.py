@@ -8,6 +8,7 @@ from fakes import MakeProject
 
 from imagebuilder import distro
 from imagebuilder.checks import CommandCheck, UnitCheck
+from imagebuilder.checks.scripts import SIZE_LIMIT, LoadedScriptCheck
 from imagebuilder.errors import InputError, Location
 from imagebuilder.project import Project
 from imagebuilder.recipe import KernelOptions, Recipe
@@ -306,3 +307,86 @@ def test_a_time_without_a_unit_is_refused_with_its_line(
     with pytest.raises(InputError, match="mirrors_age") as caught:
         make_project({"imagebuilder.toml": f'channel = "a"\nmirrors_age = {said}\n'})
     assert str(caught.value.where).startswith("imagebuilder.toml:2")
+
+
+def test_needs_that_name_no_check_are_refused_with_their_line(make_project: MakeProject) -> None:
+    recipe = """
+    distro = "debian-12"
+    [[checks]]
+    name = "first"
+    command = "true"
+    [[checks]]
+    command = "true"
+    needs = [
+      "first",
+      "frist",
+    ]
+    """
+    with pytest.raises(InputError, match="'frist' is neither a check nor a group") as caught:
+        make_project({"recipes/r.toml": recipe}).resolve("r")
+    assert caught.value.where == Location(file="recipes/r.toml", line=9, key="checks.1.needs.1")
+    assert "first" in caught.value.fix
+
+
+def test_a_parent_may_need_what_its_child_brings(make_project: MakeProject) -> None:
+    parent = """
+    abstract = true
+    distro = "debian-12"
+    [[checks]]
+    command = "true"
+    needs = ["storage"]
+    """
+    child = """
+    extends = "parent"
+    [[checks]]
+    mount = "/srv"
+    group = "storage"
+    """
+    project = make_project({"recipes/parent.toml": parent, "recipes/c.toml": child})
+    project.resolve("parent")
+    assert [each.title for each in project.resolve("c").recipe.checks] == [
+        "command true",
+        "mount /srv",
+    ]
+
+
+def test_checks_that_wait_for_each_other_are_refused(make_project: MakeProject) -> None:
+    recipe = """
+    distro = "debian-12"
+    [[checks]]
+    name = "a"
+    command = "true"
+    group = "g"
+    needs = ["b"]
+    [[checks]]
+    name = "b"
+    command = "true"
+    needs = ["g"]
+    """
+    with pytest.raises(InputError, match="wait for each other: a needs b needs a") as caught:
+        make_project({"recipes/r.toml": recipe}).resolve("r")
+    assert caught.value.where == Location(file="recipes/r.toml", line=6, key="checks.0.needs.0")
+
+
+def test_scripts_of_checks_are_read_from_the_project(make_project: MakeProject) -> None:
+    recipe = """
+    distro = "debian-12"
+    [[checks]]
+    script = "checks/{{ recipe }}.sh"
+    """
+    project = make_project({"recipes/r.toml": recipe, "checks/r.sh": "echo hello\n"})
+    resolved, root = project.resolve("r"), project.root
+    (check,) = resolved.checks()
+    assert isinstance(check, LoadedScriptCheck)
+    assert check.content.strip() == b"echo hello"
+    (root / "checks/r.sh").unlink()
+    with pytest.raises(InputError, match="no such file in the project") as caught:
+        resolved.checks()
+    assert caught.value.where == Location(file="recipes/r.toml", line=3, key="checks.0.script")
+    (root / "checks/r.sh").symlink_to("/etc/passwd")
+    with pytest.raises(InputError, match="leads out of the project"):
+        resolved.checks()
+    (root / "checks/r.sh").unlink()
+    (root / "checks/r.sh").write_bytes(bytes(SIZE_LIMIT + 1))
+    with pytest.raises(InputError, match="at most 1048576 bytes"):
+        resolved.checks()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from imagebuilder.checks import CommandCheck, UnitCheck
+from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.image import Image
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke import load_report, report_error, report_text, why_not_up_to_date
@@ -67,6 +68,12 @@ def test_a_report_is_read_as_it_was_written(image: Image) -> None:
     store_report(stored, image.smoke_dir)
     assert load_report(image) == stored
     assert [path.name for path in image.smoke_dir.iterdir()] == [REPORT]
+
+
+def test_the_bytes_of_a_script_are_part_of_the_question() -> None:
+    first, second = (LoadedScriptCheck(script="a.sh", content=c) for c in (b"\xff1", b"\xff2"))
+    assert digest_of([first], OPTIONS) != digest_of([second], OPTIONS)
+    assert digest_of([first], OPTIONS) == digest_of([first.model_copy()], OPTIONS)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 1}', "\0"])
