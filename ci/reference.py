@@ -31,6 +31,8 @@ from imagebuilder.recipe import (
     json_schema,
 )
 from imagebuilder.settings import ProjectFile
+from imagebuilder.smoke.formats.results import json_schema as results_json_schema
+from imagebuilder.smoke.report import SmokeReport
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -356,12 +358,24 @@ def lock_schema() -> str:
     return json.dumps(lockfile.json_schema(), indent=1) + "\n"
 
 
+def smoke_schema() -> str:
+    """Return the JSON Schema of the report of a test."""
+    return json.dumps(SmokeReport.model_json_schema(mode="serialization"), indent=1) + "\n"
+
+
+def results_schema() -> str:
+    """Return the JSON Schema of what test --report json=FILE writes."""
+    return json.dumps(results_json_schema(), indent=1) + "\n"
+
+
 PAGES = {
     "recipes.md": recipes,
     "kickstarts.md": kickstarts,
     "lint.md": lint,
     "schemas/recipe.json": schema,
     "schemas/lock.json": lock_schema,
+    "schemas/smoke-report.json": smoke_schema,
+    "schemas/smoke-results.json": results_schema,
 }
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from imagebuilder.template import is_template
 # Keys that belong to the recipe that has them, and are not handed down.
 OWN_KEYS = ("extends", "abstract", "remove", "replace")
 # By these keys an item of a list of tables can be named in [remove].
-_NAMING = ("name", *KINDS, "path", "code")
+_NAMING = ("name", *KINDS, "path", "code", "check")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Options:
         paths: the ways in which tests boot, or ``all``; none: as each recipe says.
         remote_cache: the URL of the remote cache, or "" to do without; None: as the environment
             or the project says.
+        retries: how often a boot that did not pass is repeated, at most.
     """
 
     cache_dir: Path
@@ -50,6 +51,7 @@ class Options:
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     paths: tuple[str, ...] = ()
     remote_cache: str | None = None
+    retries: int = 0
 
     @classmethod
     def make(
@@ -65,6 +67,7 @@ class Options:
         accel: Literal["auto", "kvm", "tcg"] = "auto",
         paths: Sequence[str] = (),
         remote_cache: str | None = None,
+        retries: int = 0,
     ) -> Options:
         """Return options with what is not given at its default."""
         return cls(
@@ -78,4 +81,5 @@ class Options:
             accel=accel,
             paths=tuple(paths),
             remote_cache=remote_cache,
+            retries=retries,
         )

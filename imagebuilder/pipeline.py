@@ -236,6 +236,8 @@ def smoke_image(
         cancel=options.cancel,
         cpu_baseline=resolved.distro.cpu_baseline,
         arch=resolved.recipe.arch,
+        waivers=resolved.check_waivers,
+        retries=options.retries,
     )
 
 
@@ -248,7 +250,7 @@ def why_untested(image: Image, resolved: ResolvedRecipe, options: Options | None
     from imagebuilder import smoke
 
     machine = smoke.over_paths(resolved.recipe.smoke, options.paths if options else ())
-    return smoke.why_not_up_to_date(image, resolved.checks(), machine)
+    return smoke.why_not_up_to_date(image, resolved.checks(), machine, resolved.check_waivers)
 
 
 def publish_image(
@@ -281,6 +283,7 @@ def publish_image(
         CatalogError: the test has not passed, or the catalog refused or could not be reached.
     """
     from imagebuilder.catalog import Catalog, TestEvidence
+    from imagebuilder.smoke.report_text import summary_of
 
     options = options or Options.make()
     if isinstance(catalog, str):
@@ -289,13 +292,12 @@ def publish_image(
         opened = catalog
     evidence = None
     if report:
-        paths = ", ".join(boot.path for boot in report.boots)
-        passed = sum(check.outcome == "passed" for check in report.checks)
+        paths = ", ".join(boot.path for boot in report.last_boots)
         evidence = TestEvidence(
             image_id=report.image,
             passed=report.passed,
             report=report.model_dump_json(indent=1).encode(),
-            summary=f"{paths}: {passed} of {len(report.checks)} checks passed",
+            summary=f"{paths}: {summary_of(report)}",
         )
     return opened.publish(
         image,

@@ -61,6 +61,11 @@ class ChannelPolicy(BaseModel):
         default_factory=list,
         description="the checks, by title, that its test result must say have passed",
     )
+    clean: bool = Field(
+        default=False,
+        description="its test result must be there, and have no warnings: no check that was "
+        "waived, no boot that passed only when it was repeated",
+    )
     predicates: list[str] = Field(
         default_factory=list,
         description="in-toto statements of these types (URIs) about it must be there",
@@ -87,7 +92,7 @@ class ChannelPolicy(BaseModel):
     @property
     def asks_for_statements(self) -> bool:
         """Whether it asks for what in-toto statements say of a release."""
-        return bool(self.builders or self.passed or self.predicates)
+        return bool(self.builders or self.passed or self.clean or self.predicates)
 
 
 def _public_url(value: str) -> str:

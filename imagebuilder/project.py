@@ -17,7 +17,7 @@ from imagebuilder.family import Family, Member
 from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Cancel
-from imagebuilder.recipe import Recipe, SecretSource
+from imagebuilder.recipe import Recipe, SecretSource, Waiver
 from imagebuilder.settings import ProjectFile, read_settings
 from imagebuilder.toml_lines import key_lines
 
@@ -75,6 +75,11 @@ class ResolvedRecipe:
             InputError: a script is not there, or cannot be carried; with its place.
         """
         return load_scripts(self.recipe.checks, self.project.root, self.place)
+
+    @property
+    def check_waivers(self) -> tuple[Waiver, ...]:
+        """The recipe's waivers of checks."""
+        return tuple(each for each in self.recipe.waivers if each.check)
 
     def secret_source(self, name: str) -> tuple[SecretSource, Location | None]:
         """Return where a secret comes from, and the place that says so.

@@ -236,14 +236,25 @@ class SecretSource(_Table):
 
 
 class Waiver(_Table):
-    """``[[waivers]]``: a finding of lint that is accepted for a time."""
+    """``[[waivers]]``: a finding of lint, or a check that fails, that is accepted for a time."""
 
-    code: str = Field(pattern=r"^[A-Z]{2}[0-9]{3}$", description="the finding's code")
+    code: str = Field(
+        default="", pattern=r"^([A-Z]{2}[0-9]{3})?$", description="the code of lint's finding"
+    )
+    check: str = Field(default="", description="or the check, by what reports call it")
     reason: str = Field(min_length=1, description="why it is accepted")
     until: date = Field(description="the last day on which it is, such as 2027-06-30")
     match: str = Field(
         default="", description="what the finding's place or text must contain; unset: anything"
     )
+
+    @model_validator(mode="after")
+    def _is_for_one(self) -> Self:
+        if bool(self.code) == bool(self.check):
+            raise ValueError("a waiver is for a code or for a check")
+        if self.check and self.match:
+            raise ValueError("match is for findings of lint: a check has its name")
+        return self
 
 
 class Content(_Table):
@@ -281,7 +292,8 @@ class Content(_Table):
         default=(), description="what must be true in the booted guest, added to the parent's"
     )
     waivers: tuple[Waiver, ...] = Field(
-        default=(), description="findings of lint that are accepted, added to the parent's"
+        default=(),
+        description="what is accepted though lint or a test finds it, added to the parent's",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from imagebuilder.catalog import layout, leases, read, statements
@@ -139,6 +140,21 @@ def _signatures(
     return []
 
 
+def _warnings(
+    found: Sequence[statements.Statement], policy: ChannelPolicy, signed: str
+) -> list[str]:
+    """Return what speaks against a release if its test must have passed without a warning."""
+    if not policy.clean:
+        return []
+    if not any(each.kind == statements.TEST_RESULT for each in found):
+        return [f"there is no test result about it{signed}"]
+    warned: set[str] = set().union(*(each.warned for each in found))
+    if not warned:
+        return []
+    names = ", ".join(sorted(map(clean, warned)))
+    return [f"these passed only by a waiver or when they were repeated: {names}"]
+
+
 def _statements(
     store: ObjectStore, release: Release, policy: ChannelPolicy, folder: Path
 ) -> list[str]:
@@ -166,6 +182,7 @@ def _statements(
     if missing:
         lacking.append(f"no test result{signed} says that these passed: {', '.join(missing)}")
     kinds = {each.kind for each in found}
+    lacking += _warnings(found, policy, signed)
     lacking += [
         f"there is no statement of type {each} about it{signed}"
         for each in policy.predicates

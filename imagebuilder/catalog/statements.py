@@ -87,9 +87,20 @@ class Statement(BaseModel):
     @property
     def passed(self) -> frozenset[str]:
         """The tests that passed, by name, if this is the result of one that passed as a whole."""
-        if self.kind != TEST_RESULT or self.predicate.get("result") != "PASSED":
+        return self._tests("passedTests")
+
+    @property
+    def warned(self) -> frozenset[str]:
+        """The tests that passed with a warning: checks that were waived, boots that were repeated.
+
+        Empty as well if the whole did not pass.
+        """
+        return self._tests("warnedTests")
+
+    def _tests(self, key: str) -> frozenset[str]:
+        if self.kind != TEST_RESULT or self.predicate.get("result") not in ("PASSED", "WARNED"):
             return frozenset()
-        found = self.predicate.get("passedTests")
+        found = self.predicate.get(key)
         names = found if isinstance(found, list) else ()
         return frozenset(each for each in names if isinstance(each, str))
 
@@ -297,11 +308,15 @@ def _packages(image: Image, facts: ImageFacts) -> list[dict[str, Any]]:
 
 
 def _test_result(evidence: TestEvidence) -> dict[str, Any]:
-    from imagebuilder.smoke.report import SmokeReport  # takes a while to import
+    from imagebuilder.smoke.report import (  # takes a while to import
+        SmokeReport,
+        passed_only_again,
+    )
 
     digest = hashlib.sha256(evidence.report).hexdigest()
     configuration: list[dict[str, Any]] = [{"name": REPORT_NAME, "digest": {"sha256": digest}}]
     passed: list[str] = []
+    warned: list[str] = []
     failed: list[str] = []
     try:
         report = SmokeReport.model_validate_json(evidence.report)
@@ -309,17 +324,26 @@ def _test_result(evidence: TestEvidence) -> dict[str, Any]:
         pass  # a report of somebody else's, whose tests have no names here
     else:
         configuration.insert(0, {"name": "checks", "digest": {"sha256": report.tested}})
-        for boot in report.boots:
-            (failed if boot.failure else passed).append(f"boot {boot.path}")
+        for boot in report.last_boots:
+            boots = [each for each in report.boots if each.path == boot.path]
+            again = boot.passed and passed_only_again(boots)
+            where = failed if boot.failure else warned if again else passed
+            where.append(f"boot {boot.path}")
         # What holds over one path and not over another does not hold.
-        missed = {each.title for each in report.checks if each.outcome != "passed"}
-        for title in dict.fromkeys(each.title for each in report.checks):
-            (failed if title in missed else passed).append(title)
+        outcomes: dict[str, set[str]] = {}
+        for each in report.checks:
+            outcomes.setdefault(each.title, set()).add(each.outcome)
+        for title, found in outcomes.items():
+            where = passed if found == {"passed"} else failed
+            # What was waived, and what was not looked at since it needs that.
+            where = warned if evidence.passed and where is failed else where
+            where.append(title)
+    result = "WARNED" if warned else "PASSED"
     return {
-        "result": "PASSED" if evidence.passed else "FAILED",
+        "result": result if evidence.passed else "FAILED",
         "configuration": configuration,
         "passedTests": passed,
-        "warnedTests": [],
+        "warnedTests": warned,
         "failedTests": failed,
     }
 

@@ -39,4 +39,5 @@ class Context:
             locked=getattr(self.args, "locked", None),
             accel=getattr(self.args, "accel", "auto"),
             paths=getattr(self.args, "paths", ()),
+            retries=getattr(self.args, "retries", 0),
         )

@@ -25,7 +25,7 @@ from imagebuilder.cli import (
     start_verbs,
     verbs,
 )
-from imagebuilder.cli.arguments import count
+from imagebuilder.cli.arguments import count, number, report_request
 from imagebuilder.cli.ci_log import log_of
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.output import Output
@@ -86,8 +86,8 @@ def _stop_on_signals(cancel: Cancel, *, silent: bool) -> None:
             # Written past the output's lock, which the interrupted code may be holding.
             os.write(2, b"\nstopping, and clearing up...\n")
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, stop)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,6 +140,23 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "kvm", "tcg"),
         default="auto",
         help="what runs the guest's processors (auto: KVM where a trial shows that it works)",
+    )
+    testing.add_argument(
+        "--retries",
+        type=number,
+        default=0,
+        metavar="N",
+        help="boot again, so often at most, where an image did not pass; it is flaky then",
+    )
+    testing.add_argument(
+        "--report",
+        type=report_request,
+        action="append",
+        default=[],
+        metavar="FORMAT=FILE",
+        dest="reports",
+        help="write what the tests found to a file as well, passed or not: json, junit, tap or "
+        "text; {recipe} in its name makes a file for each recipe; can be given again",
     )
 
     where = argparse.ArgumentParser(add_help=False)

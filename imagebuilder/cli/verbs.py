@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imagebuilder.cli import signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
+from imagebuilder.cli.test_reports import TestReports
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, Location
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.outlook import Outlook
@@ -72,12 +73,16 @@ def test(context: Context) -> int:
         if outlooks is not None:
             return _question(context, any(_untested(context, work, each) for each in outlooks))
 
-        def make(name: str) -> SmokeReport:
-            image = work.image(name)
-            _say_image(context, image)
-            return _test(context, work, image)
+        reports = TestReports(context.args.reports, names)
 
-        return _each(context, names, make)
+        def make(name: str) -> SmokeReport:
+            with reports.of(name):
+                image = work.image(name)
+                _say_image(context, image)
+                return _test(context, work, image, reports)
+
+        with reports.written():
+            return _each(context, names, make)
 
 
 def publish(context: Context) -> int:
@@ -108,11 +113,14 @@ def publish(context: Context) -> int:
 
         signers = signing_verbs.signers(context)  # a key that is not there is said first
 
+        reports = TestReports(context.args.reports, names)
+
         def make(name: str) -> Release:
-            image = work.image(name)
-            _say_image(context, image)
             override = context.args.untested
-            report = None if override else _test(context, work, image)
+            with reports.of(name):
+                image = work.image(name)
+                _say_image(context, image)
+                report = None if override else _test(context, work, image, reports)
             release = pipeline.publish_image(
                 project,
                 image,
@@ -151,7 +159,8 @@ def publish(context: Context) -> int:
             )
             return release
 
-        return _each(context, names, make)
+        with reports.written():
+            return _each(context, names, make)
 
 
 def _each(context: Context, names: Sequence[str], work: Callable[[str], T]) -> int:
@@ -275,11 +284,12 @@ def _say_image(context: Context, image: Image) -> None:
         context.out.say(f"  note: {note}")
 
 
-def _test(context: Context, work: Planning, image: Image) -> SmokeReport:
+def _test(context: Context, work: Planning, image: Image, reports: TestReports) -> SmokeReport:
     from imagebuilder import pipeline
     from imagebuilder.smoke import report_error, report_text
 
     report = pipeline.smoke_image(work.project, image, work.options)
+    reports.add(report)
     context.out.data("report", report.model_dump(mode="json"))
     context.out.say(report_text(report))
     if not report.passed:

@@ -401,6 +401,15 @@ _WAIVERS = (
         example_is="recipe",
         fix="docs/lint.md lists the codes",
     ),
+    Code(
+        code="IB904",
+        severity="warning",
+        title="a waiver for a check that there is not",
+        meaning="The recipe has no check of that name: a test that fails is not helped by it.",
+        example='[[waivers]]\ncheck = "port 23/tcp"\nreason = "?"\nuntil = 2099-12-31',
+        example_is="recipe",
+        fix="write the check as reports call it, or remove the waiver",
+    ),
 )
 
 GROUPS: dict[str, tuple[Code, ...]] = {

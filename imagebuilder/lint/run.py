@@ -101,9 +101,10 @@ def look(project: Project, wanted: str | Recipe, settings: Settings) -> Result:
     own = waivers.waivers_of(resolved)
     marked = waivers.waive(_named(looked.findings, name), own, settings.today)
     judged = _named(waivers.problems(own, settings.today), name)
+    of_checks = _named(waivers.problems_of_checks(resolved, settings.today), name)
     return Result(
         name=name,
-        findings=(*marked, *judged),
+        findings=(*marked, *judged, *of_checks),
         is_whole=looked.is_whole,
         waivers=tuple((each, looked.is_needed(each)) for each in own),
         uses=unused.uses_of(resolved, looked.kickstart),

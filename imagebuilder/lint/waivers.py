@@ -30,11 +30,28 @@ class Placed:
 
 
 def waivers_of(resolved: ResolvedRecipe) -> tuple[Placed, ...]:
-    """Return the waivers of a recipe, its parents' among them."""
-    return tuple(
-        Placed(waiver=each, where=resolved.place(f"waivers.{n}"))
-        for n, each in enumerate(resolved.recipe.waivers)
-    )
+    """Return the waivers of findings that a recipe has, its parents' among them."""
+    return tuple(each for each in _placed(resolved) if each.waiver.code)
+
+
+def problems_of_checks(resolved: ResolvedRecipe, today: date) -> Iterator[Finding]:
+    """Give what is wrong with waivers of checks."""
+    titles = {each.title for each in resolved.recipe.checks}
+    for each in _placed(resolved):
+        check, until = each.waiver.check, each.waiver.until
+        if not check or resolved.recipe.abstract:
+            continue
+        if check not in titles:
+            yield found("IB904", f"there is no check {check!r} that could be waived", each.where)
+        elif until < today:
+            yield found(
+                "IB901", f"the waiver of the check {check!r} held until {until}", each.where
+            )
+
+
+def _placed(resolved: ResolvedRecipe) -> Iterator[Placed]:
+    for n, each in enumerate(resolved.recipe.waivers):
+        yield Placed(waiver=each, where=resolved.place(f"waivers.{n}"))
 
 
 def waive(

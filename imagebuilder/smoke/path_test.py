@@ -1,15 +1,16 @@
-"""The test of an image over one boot path: one boot, and a second where KVM was to blame."""
+"""The test of an image over one boot path: one boot, and more where it is repeated."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from imagebuilder.checks import Check
 from imagebuilder.image import Image
 from imagebuilder.progress import Reporter
-from imagebuilder.recipe import SmokeOptions
+from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import hung_verdict, remember
 from imagebuilder.smoke.boot import boot
 from imagebuilder.smoke.diagnosis import diagnose
@@ -42,6 +43,8 @@ class PathTest:
         cpu_baseline: the x86-64 level that the image's programs need.
         reporter: is told of the stages.
         logs: the folder in which this path's folder of logs is made.
+        waivers: of checks that may fail.
+        today: the day by which these are judged.
     """
 
     image: Image
@@ -52,32 +55,48 @@ class PathTest:
     cpu_baseline: str
     reporter: Reporter
     logs: Path
+    waivers: Sequence[Waiver]
+    today: date
 
-    def run(self, used: Accelerator, *, may_fall_back: bool) -> BootReport:
-        """Boot the image and look at the checks.
+    def run(
+        self, used: Accelerator, *, may_fall_back: bool, retries: int = 0
+    ) -> tuple[BootReport, ...]:
+        """Boot the image and look at the checks, again if need be; return each boot's report.
 
         Args:
             used: what runs the guest's processors.
             may_fall_back: whether a KVM that hangs is replaced by software emulation.
+            retries: how often a boot that did not pass is repeated, at most.
 
         Raises:
             HostError, InputError, Interrupted: as for :func:`imagebuilder.smoke.smoke_test`.
         """
         seen = self._boot(used, 1)
-        if not (used.used == "kvm" and may_fall_back and _kvm_is_to_blame(seen)):
-            return self._report(used, seen, 1, [])
-        remember(self.cache_dir, hung_verdict(used.cpu_model))
-        note = (
-            f"a first boot under KVM hung after {seen.seconds:.0f} s, so the test was "
-            "repeated under software emulation"
-        )
-        used = Accelerator(
-            used="tcg",
-            why="software emulation, since the image hung under KVM, which had passed a trial",
-            cpu_model=TCG_CPU_MODELS[self.cpu_baseline],
-        )
-        self.reporter.note(STEP, note)
-        return self._report(used, self._boot(used, 2), 2, [note])
+        boots: list[BootReport] = []
+        if used.used == "kvm" and may_fall_back and _kvm_is_to_blame(seen):
+            remember(self.cache_dir, hung_verdict(used.cpu_model))
+            note = (
+                f"it hung under KVM after {seen.seconds:.0f} s, so the test was repeated under "
+                "software emulation"
+            )
+            self.reporter.note(STEP, note)
+            hung = self._report(used, seen, 1, [note])
+            boots.append(hung.model_copy(update={"passed": False, "host_failed": True}))
+            used = Accelerator(
+                used="tcg",
+                why="software emulation, since the image hung under KVM, which had passed a trial",
+                cpu_model=TCG_CPU_MODELS[self.cpu_baseline],
+            )
+            seen = self._boot(used, 2)
+        boots.append(self._report(used, seen, len(boots) + 1, []))
+        for left in range(retries, 0, -1):
+            if boots[-1].passed:
+                break
+            number = len(boots) + 1
+            again = f"{left - 1} more" if left > 1 else "the last time"
+            self.reporter.note(STEP, f"{self.path.name} did not pass: boot {number} ({again})")
+            boots.append(self._report(used, self._boot(used, number), number, []))
+        return tuple(boots)
 
     def _folder(self, attempt: int) -> Path:
         return self.logs / (self.path.name if attempt == 1 else f"{self.path.name}.{attempt}")
@@ -101,7 +120,10 @@ class PathTest:
     def _report(
         self, used: Accelerator, seen: Boot, attempt: int, notes: Sequence[str]
     ) -> BootReport:
-        results, failure = results_of(self.checks, seen.said), diagnose(seen)
+        results, failure = (
+            results_of(self.checks, seen.said, self.waivers, self.today),
+            diagnose(seen),
+        )
         kernel, to_multi_user = _facts(seen)
         built_with = self.image.facts.kernel_release
         if kernel and kernel != built_with:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagebuilder.checks import Check
 from imagebuilder.image import Image, ImageId
 from imagebuilder.names import RecipeName
-from imagebuilder.recipe import SmokeOptions
+from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.stages import POWER_ON
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
@@ -37,7 +38,15 @@ class Accelerator(_Model):
     cpu_model: str = Field(description="what QEMU's -cpu was given")
 
 
-Outcome = Literal["passed", "failed", "skipped", "not-run"]
+Outcome = Literal["passed", "failed", "waived", "skipped", "not-run"]
+
+
+class Waived(_Model):
+    """The recipe's waiver of a check."""
+
+    reason: str = Field(description="why it may fail")
+    until: date = Field(description="the last day on which it may")
+    expired: bool = Field(description="whether that day was over when it was tested")
 
 
 class CheckResult(_Model):
@@ -47,7 +56,11 @@ class CheckResult(_Model):
     kind: str = Field(description="the key that makes it what it is: unit, command, file…")
     group: str = Field(default="", description="what it is put under, with others")
     outcome: Outcome = Field(
-        description="skipped: what it needs does not hold; not-run: the test ended before it"
+        description="waived: it failed, and may; skipped: what it needs does not hold; not-run: "
+        "the test ended before it"
+    )
+    waiver: Waived | None = Field(
+        default=None, description="the recipe's waiver of it, if there is one, needed or not"
     )
     seconds: float = Field(default=0.0, description="from its first look to its last")
     tries: int = Field(default=0, ge=0, description="how often it was looked at")
@@ -58,6 +71,11 @@ class CheckResult(_Model):
     def counts_against(self) -> bool:
         """Whether the test fails for it.  What is skipped does not: what it needs does."""
         return self.outcome in ("failed", "not-run")
+
+    @property
+    def has_idle_waiver(self) -> bool:
+        """Whether it passed though it might have failed: its waiver can go."""
+        return self.outcome == "passed" and self.waiver is not None
 
 
 class ConsoleFinding(_Model):
@@ -85,7 +103,10 @@ class BootReport(_Model):
 
     path: str = Field(description="how the guest got its kernel: one of [smoke] paths")
     attempt: int = Field(default=1, ge=1, description="1, or more when the boot was repeated")
-    passed: bool = Field(description="it came up and every check holds")
+    passed: bool = Field(description="it came up and every check holds, or is waived")
+    host_failed: bool = Field(
+        default=False, description="KVM was to blame, and not the image: it says nothing of that"
+    )
     seconds: float = Field(description="how long the machine ran")
     accelerator: Accelerator
     kernel: str = Field(default="", description="what uname -r said in the guest")
@@ -123,7 +144,11 @@ class SmokeReport(_Model):
     tested: str = Field(description="a digest of the checks, the options and the way of testing")
     started: str = Field(description="RFC 3339, UTC")
     seconds: float = Field(description="of the whole test")
-    passed: bool
+    passed: bool = Field(description="the last boot over each path passed")
+    flaky: bool = Field(
+        default=False,
+        description="it passed, but over some path only when the boot was repeated",
+    )
     boots: tuple[BootReport, ...] = Field(
         default=(), description="in their order; empty when no machine was started"
     )
@@ -132,17 +157,38 @@ class SmokeReport(_Model):
     )
 
     @property
+    def last_boots(self) -> tuple[BootReport, ...]:
+        """The last boot over each path: those that count."""
+        return tuple({boot.path: boot for boot in self.boots}.values())
+
+    @property
     def checks(self) -> tuple[CheckResult, ...]:
-        """What came of the checks, in all boots."""
-        return tuple(check for boot in self.boots for check in boot.checks)
+        """What came of the checks, in the last boot over each path."""
+        return tuple(check for boot in self.last_boots for check in boot.checks)
+
+    @property
+    def waived(self) -> tuple[CheckResult, ...]:
+        """The checks that failed and were waived."""
+        return tuple(check for check in self.checks if check.outcome == "waived")
 
 
-def digest_of(checks: Sequence[Check], options: SmokeOptions) -> str:
+def passed_only_again(boots: Sequence[BootReport]) -> bool:
+    """Return whether a path passed at last, and failed before by no fault of the host."""
+    last = {boot.path: boot for boot in boots}
+    return any(
+        not boot.passed and not boot.host_failed and last[boot.path].passed for boot in boots
+    )
+
+
+def digest_of(
+    checks: Sequence[Check], options: SmokeOptions, waivers: Sequence[Waiver] = ()
+) -> str:
     """Return a digest of what a test looks at: same digest, same question."""
     question = {
         "method": _METHOD,
         "checks": [check.model_dump(mode="json") for check in checks],
         "options": options.model_dump(mode="json"),
+        "waivers": [waiver.model_dump(mode="json") for waiver in waivers],
     }
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
@@ -155,17 +201,36 @@ def load_report(image: Image) -> SmokeReport | None:
         return None
 
 
-def why_not_up_to_date(image: Image, checks: Sequence[Check], options: SmokeOptions) -> str:
-    """Return why the image must be tested, or "" if a test with the same question passed."""
+def why_not_up_to_date(
+    image: Image,
+    checks: Sequence[Check],
+    options: SmokeOptions,
+    waivers: Sequence[Waiver] = (),
+    *,
+    today: date | None = None,
+) -> str:
+    """Return why the image must be tested, or "" if a test with the same question passed.
+
+    Args:
+        image: what is to be tested.
+        checks: what is looked at in the guest.
+        options: the machine.
+        waivers: of checks.
+        today: the day by which waivers are judged; None: that of the clock, UTC.
+    """
     report = load_report(image)
     if report is None:
         return "it has not been tested"
     if report.image != image.id:
         return f"the report is about another image ({report.image})"
-    if report.tested != digest_of(checks, options):
+    if report.tested != digest_of(checks, options, waivers):
         return "the checks, or how it is tested, changed since it was tested"
     if not report.passed:
         return "its last test failed"
+    today = today or datetime.now(UTC).date()
+    for check in report.waived:
+        if check.waiver and check.waiver.until < today:
+            return f"it passed by a waiver of {check.title!r} that held until {check.waiver.until}"
     return ""
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from imagebuilder.errors import CheckError
 from imagebuilder.image import Image
-from imagebuilder.smoke.report import CONSOLE_LOG, BootReport, CheckResult, Failure, SmokeReport
+from imagebuilder.smoke.report import (
+    CONSOLE_LOG,
+    BootReport,
+    CheckResult,
+    Failure,
+    Outcome,
+    SmokeReport,
+)
 
+_NOT_PASSED: tuple[Outcome, ...] = ("failed", "waived", "skipped", "not-run")
 _OUTPUT_LINES = 8  # of a failed check's output; the report has more
 
 
@@ -16,12 +25,12 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
     """Return the error that stands for a failed report: it names what failed first."""
     if report.failure:
         return _broken(report, report.failure, image, None)
-    failed = [boot for boot in report.boots if not boot.passed]
+    failed = [boot for boot in report.last_boots if not boot.passed]
     for boot in failed:
         if boot.failure:
             return _broken(report, boot.failure, image, boot)
     found = [(boot, check) for boot in failed for check in boot.failed_checks]
-    several = len(report.boots) > 1
+    several = len(report.last_boots) > 1
     names = ", ".join(
         f"{check.title} ({boot.path})" if several else check.title for boot, check in found
     )
@@ -36,7 +45,7 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
 def _broken(
     report: SmokeReport, failure: Failure, image: Image, boot: BootReport | None
 ) -> CheckError:
-    over = f" ({boot.path})" if boot and len(report.boots) > 1 else ""
+    over = f" ({boot.path})" if boot and len(report.last_boots) > 1 else ""
     return CheckError(
         f"{report.recipe}{over}: {failure.what}{_how_far(boot)}",
         fix=failure.fix,
@@ -60,14 +69,25 @@ def _console(image: Image, boot: BootReport) -> Path | None:
 
 def report_text(report: SmokeReport) -> str:
     """Return the report for people, without a newline at its end."""
+    passed = "passed" if report.passed else "FAILED"
+    again = ", but not at once: it is flaky" if report.flaky else ""
     lines = [
-        f"{report.recipe} {report.image}: {'passed' if report.passed else 'FAILED'} "
-        f"after {report.seconds:.0f} s",
+        f"{report.recipe} {report.image}: {passed}{again} after {report.seconds:.0f} s",
         *_failure_lines(report.failure),
     ]
     for boot in report.boots:
         lines += _boot_lines(boot)
+    if report.last_boots:
+        lines.append(f"  {summary_of(report)}")
     return "\n".join(lines)
+
+
+def summary_of(report: SmokeReport) -> str:
+    """Return what came of the checks, in one line: 12 of 14 checks passed, 1 waived…"""
+    counts = Counter(check.outcome for check in report.checks)
+    rest = [f", {counts[each]} {each}" for each in _NOT_PASSED if counts[each]]
+    flaky = "; flaky" if report.flaky else ""
+    return f"{counts['passed']} of {len(report.checks)} checks passed{''.join(rest)}{flaky}"
 
 
 def _boot_lines(boot: BootReport) -> list[str]:
@@ -99,7 +119,13 @@ def _all_checks(checks: Sequence[CheckResult]) -> list[str]:
         return ["  no checks are declared: that it boots is all that was tested"]
     lines: list[str] = []
     for check in checks:
-        lines.append(f"  {check.outcome:7}  {check.title} ({check.seconds:.1f} s)")
+        group = f"[{check.group}] " if check.group else ""
+        tries = f", {check.tries} tries" if check.tries > 1 else ""
+        lines.append(f"  {check.outcome:7}  {group}{check.title} ({check.seconds:.1f} s{tries})")
+        if check.outcome == "waived" and check.waiver:
+            lines.append(f"           until {check.waiver.until}: {check.waiver.reason}")
+        if check.has_idle_waiver and check.waiver:
+            lines.append(f"           its waiver can go: {check.waiver.reason}")
         if check.outcome != "passed":
             lines.append(f"           {check.message}")
             lines += [f"           | {line}" for line in check.output.splitlines()[-_OUTPUT_LINES:]]

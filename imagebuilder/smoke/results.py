@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from imagebuilder.checks import Check
+from imagebuilder.recipe import Waiver
 from imagebuilder.smoke.guest import Said
-from imagebuilder.smoke.report import CheckResult
+from imagebuilder.smoke.report import CheckResult, Waived
 
 _TITLE_LIMIT = 100
 
 
-def results_of(checks: Sequence[Check], said: Sequence[Said]) -> tuple[CheckResult, ...]:
+def results_of(
+    checks: Sequence[Check], said: Sequence[Said], waivers: Sequence[Waiver], today: date
+) -> tuple[CheckResult, ...]:
     """Return what came of each check, in their order.
 
     Args:
         checks: what was asked.
         said: everything that the runner said.
+        waivers: of checks that may fail.
+        today: the day by which they are judged.
     """
     found = {each.texts[0]: each.texts for each in said if each.word == "check"}
     return tuple(
-        _result(checks, check, found.get(str(number))) for number, check in enumerate(checks, 1)
+        _judged(_result(checks, check, found.get(str(number))), check, waivers, today)
+        for number, check in enumerate(checks, 1)
     )
+
+
+def _judged(
+    result: CheckResult, check: Check, waivers: Sequence[Waiver], today: date
+) -> CheckResult:
+    """Return a result with the waiver of its check; of several that which holds longest."""
+    own = max((w for w in waivers if w.check == check.title), key=lambda w: w.until, default=None)
+    if own is None:
+        return result
+    waived = Waived(reason=own.reason, until=own.until, expired=own.until < today)
+    changed: dict[str, object] = {"waiver": waived}
+    if result.outcome == "failed" and not waived.expired:
+        changed["outcome"] = "waived"
+    elif result.outcome == "failed":
+        changed["message"] = f"{result.message}; its waiver ({own.reason}) held until {own.until}"
+    return result.model_copy(update=changed)
 
 
 def shown_title(check: Check) -> str:

@@ -7,20 +7,27 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from imagebuilder.checks import Check
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
-from imagebuilder.recipe import SmokeOptions
+from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import AccelChoice, choose
 from imagebuilder.smoke.guest import runner_script
 from imagebuilder.smoke.machine import ARCH, TCG_CPU_MODELS
 from imagebuilder.smoke.path_test import STEP, PathTest
 from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
-from imagebuilder.smoke.report import BootReport, Failure, SmokeReport, digest_of, store_report
+from imagebuilder.smoke.report import (
+    BootReport,
+    Failure,
+    SmokeReport,
+    digest_of,
+    passed_only_again,
+    store_report,
+)
 
 
 def smoke_test(
@@ -34,6 +41,9 @@ def smoke_test(
     cancel: Cancel | None = None,
     cpu_baseline: str = "v1",
     arch: str = ARCH,
+    waivers: Sequence[Waiver] = (),
+    today: date | None = None,
+    retries: int = 0,
 ) -> SmokeReport:
     """Boot an image as a machine of the fleet would, and look at the checks in it.
 
@@ -49,6 +59,9 @@ def smoke_test(
         cancel: looked at several times a second.
         cpu_baseline: the x86-64 level that the image's programs need: v1, v2 or v3.
         arch: the image's architecture.
+        waivers: of checks that may fail.
+        today: the day by which these are judged; None: that of the clock, UTC.
+        retries: how often a boot that did not pass is repeated, at most; each is in the report.
 
     Raises:
         HostError: QEMU or its iPXE ROM is not installed.
@@ -85,17 +98,22 @@ def smoke_test(
                     cpu_baseline=cpu_baseline,
                     reporter=reporter,
                     logs=logs,
+                    waivers=waivers,
+                    today=today or started.date(),
                 )
                 for path in paths
             ]
-            boots = () if failure else _boot_all(tests, accel)
+            boots = () if failure else _boot_all(tests, accel, retries)
+            last = {boot.path: boot for boot in boots}
+            passed = failure is None and all(boot.passed for boot in last.values())
             report = SmokeReport(
                 image=image.id,
                 recipe=image.recipe,
-                tested=digest_of(checks, options),
+                tested=digest_of(checks, options, waivers),
                 started=started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - began, 1),
-                passed=failure is None and all(boot.passed for boot in boots),
+                passed=passed,
+                flaky=passed and passed_only_again(boots),
                 boots=boots,
                 failure=failure,
             )
@@ -103,7 +121,9 @@ def smoke_test(
     return report
 
 
-def _boot_all(tests: Sequence[PathTest], accel: AccelChoice) -> tuple[BootReport, ...]:
+def _boot_all(
+    tests: Sequence[PathTest], accel: AccelChoice, retries: int
+) -> tuple[BootReport, ...]:
     """Boot over each path; what is learnt of KVM over one holds for the next."""
     first = tests[0]
     used = choose(
@@ -117,7 +137,7 @@ def _boot_all(tests: Sequence[PathTest], accel: AccelChoice) -> tuple[BootReport
     first.reporter.note(STEP, f"{used.used}: {used.why}")
     boots: list[BootReport] = []
     for test in tests:
-        boots.append(test.run(used, may_fall_back=accel == "auto"))
+        boots += test.run(used, may_fall_back=accel == "auto", retries=retries)
         used = boots[-1].accelerator
     return tuple(boots)
 

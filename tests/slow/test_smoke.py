@@ -59,7 +59,7 @@ GOOD: list[Check] = [
     FileCheck(file="/etc/passwd", mode="0644", owner="root:root", contains="^root:"),
     FileCheck(file="/etc/no such file", exists=False),
     FileCheck(file="/etc/mtab", type="link", target="../proc/self/mounts"),
-    FileCheck(file="/etc/hostname", type="file", owner="root"),
+    FileCheck(file="/usr/bin/sh", type="file", mode="0755"),
     UnitCheck(unit="multi-user.target"),
     NoFailedUnitsCheck(no_failed_units=True),
     BootFinishedCheck(boot_finished_within=120),

@@ -1,6 +1,7 @@
 """In-toto statements: what they say, who signed them, and what a channel may ask of them."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -25,7 +26,7 @@ PACKAGES = {"bash": "5.2.15-2+b7", "libc6": "2.36-9+deb12u4"}
 
 
 def report(image: Image, *outcomes: tuple[str, str]) -> TestEvidence:
-    passed = all(outcome == "passed" for _, outcome in outcomes)
+    passed = not any(outcome in ("failed", "not-run") for _, outcome in outcomes)
     checks = tuple(
         CheckResult(title=title, kind="unit", outcome=outcome)  # type: ignore[arg-type]
         for title, outcome in outcomes
@@ -265,6 +266,33 @@ def resigned(root: Path, release: Release, change: dict[str, Any], signer: FileS
         file.write(json.dumps(line) + "\n")
 
 
+def test_what_was_waived_or_repeated_is_a_warning(
+    catalog: Catalog, root: Path, image: Image, tmp_path: Path
+) -> None:
+    waived = report(image, ("ssh is up", "passed"), ("clock", "waived"), ("late", "skipped"))
+    found = SmokeReport.model_validate_json(waived.report)
+    (boot,) = found.boots
+    repeated = found.model_copy(
+        update={
+            "flaky": True,
+            "boots": (boot.model_copy(update={"passed": False}), boot),
+        }
+    )
+    evidence = dataclasses.replace(waived, report=repeated.model_dump_json().encode())
+    release = catalog.publish(image, channel="testing", evidence=evidence)
+    predicate = statement(root, release, "test-result.intoto.json")["predicate"]
+    assert predicate["result"] == "WARNED"
+    assert predicate["passedTests"] == ["ssh is up"]
+    assert predicate["warnedTests"] == ["boot pxe-bios", "clock", "late"]
+    assert predicate["failedTests"] == []
+    policy = ChannelPolicy(tested=True, passed=["ssh is up"])
+    catalog.promote("base", "testing", to="stable", policy=policy, folder=tmp_path)
+    with pytest.raises(CatalogError, match="waiver or when they were repeated: boot pxe-bios, clo"):
+        catalog.promote(
+            "base", "testing", to="best", policy=ChannelPolicy(clean=True), folder=tmp_path
+        )
+
+
 def test_what_a_channel_asks_of_statements(
     catalog: Catalog, root: Path, release: Release, keys: dict[str, FileSigner], tmp_path: Path
 ) -> None:
@@ -292,6 +320,7 @@ def test_what_a_channel_asks_of_statements(
     assert "these passed: disk" in lacks(passed=["clock", "disk"])
     assert f"no statement of type {scan}" in lacks(predicates=[PROVENANCE, scan])
     # With one, only what is signed.
+    assert lacks(clean=True) == ""
     asked = {"builders": [BUILDER], "passed": ["clock"], "trust": "trust.json"}
     said = lacks(**asked)
     assert "no provenance that trusted keys have signed" in said

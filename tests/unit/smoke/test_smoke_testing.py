@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from imagebuilder.checks import CommandCheck, UnitCheck
 from imagebuilder.errors import HostError, InputError, Interrupted
 from imagebuilder.image import BOOT_SCRIPT, Image, measure
 from imagebuilder.progress import Cancel, Event
-from imagebuilder.recipe import SmokeOptions
+from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.sandbox import wait_until_gone
 from imagebuilder.smoke import SmokeReport, load_report, smoke_test, why_not_up_to_date
 from imagebuilder.smoke.accel import AccelChoice
@@ -193,9 +194,14 @@ def test_a_kvm_that_hangs_is_replaced_and_remembered(
     )
     report = smoke(image, tmp_path, accel="auto")
     assert report.passed
-    assert report.boots[0].accelerator.used == "tcg"
-    assert "hung under KVM" in report.boots[0].accelerator.why
-    assert "repeated" in report.boots[0].notes[0]
+    assert not report.flaky  # the host was to blame
+    first, second = report.boots
+    assert (first.attempt, first.accelerator.used, first.host_failed) == (1, "kvm", True)
+    assert not first.passed
+    assert "repeated" in first.notes[0]
+    assert (second.attempt, second.accelerator.used, second.passed) == (2, "tcg", True)
+    assert "hung under KVM" in second.accelerator.why
+    assert report.last_boots == (second,)
     again = smoke(image, tmp_path, accel="auto")
     assert again.boots[0].accelerator.used == "tcg"
     assert not again.boots[0].notes
@@ -326,3 +332,51 @@ def test_each_path_of_a_recipe_is_booted(image: Image, fake_qemu: Path, tmp_path
     assert why_not_up_to_date(changed, CHECKS, options) == ""
     assert why_not_up_to_date(changed, CHECKS, OPTIONS) != ""
     assert (changed.smoke_dir / "kernel" / "console.log").exists()
+
+
+def test_a_boot_that_fails_is_repeated_if_that_is_asked_for(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    """The machine comes up at its third boot."""
+    dead = FETCH + "echo 'dracut: FATAL: no'; sleep 30\n"
+    count = f"echo >>{tmp_path}/n; [ $(wc -l <{tmp_path}/n) -ge 3 ] || {{ {dead} }}\n"
+    fake_qemu.write_text(count + GOOD + ALL_PASSED)
+
+    def smoke_again(retries: int) -> SmokeReport:
+        return smoke_test(
+            image, CHECKS, OPTIONS, accel="tcg", cache_dir=tmp_path / "cache", retries=retries
+        )
+
+    report = smoke_again(1)
+    assert [boot.passed for boot in report.boots] == [False, False]
+    assert (report.passed, report.flaky) == (False, False)
+    (tmp_path / "n").write_text("\n")
+    report = smoke_again(5)
+    assert [(boot.attempt, boot.passed) for boot in report.boots] == [(1, False), (2, True)]
+    assert (report.passed, report.flaky) == (True, True)
+    assert [check.outcome for check in report.checks] == ["passed", "passed"]
+    assert load_report(image) == report
+    assert {boot.logs for boot in report.boots} == {"pxe-bios", "pxe-bios.2"}
+    assert all((image.smoke_dir / boot.logs / "console.log").exists() for boot in report.boots)
+    assert why_not_up_to_date(image, CHECKS, OPTIONS) == ""
+
+
+def test_a_waived_check_fails_no_test(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
+    failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')} 3"
+    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 30\n")
+    waiver = Waiver(check=CHECKS[1].title, reason="ticket #7", until=date(2026, 6, 15))
+
+    def outcome(today: date) -> tuple[bool, str]:
+        report = smoke_test(
+            image,
+            CHECKS,
+            OPTIONS,
+            accel="tcg",
+            cache_dir=tmp_path,
+            waivers=(waiver,),
+            today=today,
+        )
+        return report.passed, report.checks[1].outcome
+
+    assert outcome(date(2026, 6, 15)) == (True, "waived")
+    assert outcome(date(2026, 6, 16)) == (False, "failed")
