@@ -11,7 +11,10 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("recipes.md", "kickstarts.md", "lint.md", "schemas/recipe.json", "schemas/lock.json")
+PAGES = (
+    *("recipes.md", "kickstarts.md", "lint.md"),
+    *(f"schemas/{name}.json" for name in ("recipe", "lock", "smoke-report", "smoke-results")),
+)
 
 
 @pytest.fixture(scope="module")
