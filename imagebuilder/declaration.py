@@ -15,11 +15,13 @@ from pydantic import ValidationError as PydanticError
 
 from imagebuilder import checks
 from imagebuilder.errors import ImageBuilderError, InputError, Location, joined
+from imagebuilder.memo import Memo
 from imagebuilder.names import check_name
 from imagebuilder.recipe import Recipe
 from imagebuilder.toml_lines import error_line, key_lines
 
 _SIZE_LIMIT = 1 << 20  # bytes of a recipe file
+_KEPT = 16 << 20  # characters of recipe files that are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,10 @@ class Declaration:
     data: Mapping[str, Any]
     origins: Mapping[str, Location]
     origin: Location
+
+
+# By their text: two states of a project have most of their recipes in common.
+_read: Memo[Declaration] = Memo(_KEPT)
 
 
 def declare(recipe: Recipe) -> Declaration:
@@ -65,6 +71,13 @@ def read(path: Path, shown_as: str) -> Declaration:
         raise InputError("not UTF-8 text", where=origin, fix="save it as UTF-8") from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=origin) from error
+    known = _read.get((text, shown_as))
+    return known or _read.put((text, shown_as), _declaration(name, text, origin), len(text) + 1)
+
+
+def _declaration(name: str, text: str, origin: Location) -> Declaration:
+    """Return what a text declares."""
+    shown_as = origin.file
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,34 +127,29 @@ class Repository:
                 found[path] = Moved(path=path, kind="added")
         return tuple(found.values())
 
-    def lay_out(self, commit: str, names: Sequence[str], into: Path) -> None:
+    def lay_out(self, commit: str, names: Sequence[str], into: Path, scratch: Path) -> None:
         """Write files of a commit into a folder, as a checkout would.
 
         Args:
             commit: the commit.
             names: files and folders below the project's; those that are not there are left out.
-            into: an empty folder; it becomes the project's.
+            into: a folder that is not there yet; it becomes the project's.
+            scratch: another one, on the same file system; what it holds is of no use afterwards.
         """
-        with tempfile.TemporaryDirectory(prefix="imagebuilder-") as scratch:
-            index = {**os.environ, "GIT_INDEX_FILE": f"{scratch}/index"}
-            self._git("read-tree", commit, env=index)
-            listed = self._git("ls-files", "--full-name", "--", *names, env=index).stdout
-            if listed:
-                # Of the whole repository's paths, so that the project's own prefix comes along.
-                self._git(
-                    "-C", self._git("rev-parse", "--show-toplevel").stdout.rstrip("\n"),
-                    "checkout-index", "--quiet", "--stdin", f"--prefix={scratch}/tree/",
-                    env=index, stdin=listed.encode(),
-                )  # fmt: skip
-                tree = Path(scratch) / "tree" / self._prefix
-                for path in tree.iterdir():
-                    path.rename(into / path.name)
-
-    def ids(self, commit: str, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the ids of what stands under names in a commit: equal for equal content."""
-        return tuple(
-            each.partition("\t")[0] for each in self._lines("ls-tree", commit, "--", *names)
-        )
+        scratch.mkdir()
+        index = {**os.environ, "GIT_INDEX_FILE": f"{scratch}/index"}
+        self._git("read-tree", commit, env=index)
+        listed = self._git("ls-files", "--full-name", "--", *names, env=index).stdout
+        if listed:
+            # Of the whole repository's paths, so that the project's own prefix comes along.
+            self._git(
+                "-C", self._git("rev-parse", "--show-toplevel").stdout.rstrip("\n"),
+                "checkout-index", "--quiet", "--stdin", f"--prefix={scratch}/tree/",
+                env=index, stdin=listed.encode(),
+            )  # fmt: skip
+            (scratch / "tree" / self._prefix).rename(into)
+        else:
+            into.mkdir()
 
     def _lines(self, *argv: str) -> Iterator[str]:
         return map(_unquoted, self._git(*argv).stdout.splitlines())

@@ -70,6 +70,10 @@ class Rendered:
             and mine.project.settings.plain == its.project.settings.plain
         )
 
+    def share_kickstart(self, other: Rendered) -> None:
+        """Take another's kickstart for its own: the same would be rendered."""
+        self.__dict__["_made"] = other._made
+
     @property
     def is_image(self) -> bool:
         """Whether there is an image of it: it is not only there to be extended."""

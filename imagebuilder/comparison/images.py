@@ -195,7 +195,9 @@ def _of_files(
         theirs = packages.files_of(other, (before, after))
         paths = []
         for path in files.changed(before, after):
-            is_packages = path in theirs or (bool(other) and packages.is_made(path))
+            is_packages = path in theirs or (
+                bool(other) and packages.is_made(path, before.get(path), after.get(path))
+            )
             is_unit = units.is_told(path, before) or units.is_told(path, after)
             if is_packages or is_unit or path in accounts.FILES:
                 explained.add(path)

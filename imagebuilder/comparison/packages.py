@@ -11,6 +11,7 @@ from imagebuilder.debversion import DebianVersion
 from imagebuilder.errors import InputError
 from imagebuilder.image import Package, PackageList
 
+_ALTERNATIVES = "/etc/alternatives/"  # where the links of update-alternatives(1) lead
 _LISTS = "var/lib/dpkg/info/"
 # Folders that are links into usr/ where the two are merged; dpkg's lists have the old names.
 _MERGED = ("bin/", "sbin/", "lib/", "lib32/", "lib64/", "libx32/")
@@ -106,8 +107,15 @@ def files_of(packages: Collection[str], sides: Sequence[Mapping[str, Member]]) -
     return frozenset(found)
 
 
-def is_made(path: str) -> bool:
-    """Return whether a path is made anew whenever packages are installed."""
+def is_made(path: str, *members: Member | None) -> bool:
+    """Return whether a path is made anew whenever packages are installed.
+
+    Args:
+        path: which.
+        members: what it is on either side.
+    """
+    if any(each and each.target.startswith(_ALTERNATIVES) for each in members):
+        return True
     return _MADE.fullmatch(path) is not None
 
 

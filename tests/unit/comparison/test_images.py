@@ -48,6 +48,8 @@ ADDED = {
     "var/lib/dpkg/info/htop.list": "/.\n/usr\n/bin/htop\n/usr/lib/libnl.so\n",
     "usr/lib/libnl.so": "a library\n",
     "etc/ld.so.cache": "x",
+    "usr/bin/top": "-> /etc/alternatives/top",
+    "etc/alternatives/top": "-> /usr/bin/htop",
     "etc/systemd/system/multi-user.target.wants/chrony.service": "-> /lib/systemd/system/x",
     "etc/systemd/system/chronyd.service": "-> /lib/systemd/system/chrony.service",
 }
