@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from imagebuilder.merge import Node
 from imagebuilder.names import check_name
 from imagebuilder.recipe import SHIPPED
 
+_SUFFIX = ".toml"
 _DEPTH_LIMIT = 32  # recipes that extend one another
 
 
@@ -43,6 +46,7 @@ class Member:
 
 
 _Stamp = tuple[int, int, int]
+_Listing = frozenset[tuple[str, _Stamp]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,10 @@ class Family:
     _merged: dict[Path, _Merged] = field(default_factory=dict, repr=False)
     # Which file a variant is of: a hint that saves a search, and may be out of date.
     _homes: dict[str, str] = field(default_factory=dict, repr=False)
+    # Names that no file stood for, each with what the files were then.
+    _absent: dict[str, _Listing] = field(default_factory=dict, repr=False)
+    # The threads that try files one by one: what these ask for is then not searched in turn.
+    _trying: set[int] = field(default_factory=set, repr=False)
 
     def files(self) -> tuple[str, ...]:
         """Return the names of all recipe files of the project, sorted.
@@ -79,8 +87,8 @@ class Family:
             InputError: a file has a name that no recipe can have.
         """
         return tuple(
-            check_name(path.stem, Location(file=f"recipes/{path.name}"))
-            for path in sorted(self.own.glob("*.toml"))
+            check_name(name.removesuffix(_SUFFIX), Location(file=f"recipes/{name}"))
+            for name in sorted(name for name, _ in _listing(self.own))
         )
 
     def names(self, *, abstract: bool = False) -> tuple[str, ...]:
@@ -177,24 +185,53 @@ class Family:
 
     def _variant(self, name: str, where: Location | None, below: tuple[str, ...]) -> Member:
         """Return the recipe of that name that a matrix gives."""
-        for file in self._likely(name):
-            if file in below or not self.has_file(file):
-                continue
-            try:
-                merged = self._file(file, where, below)
-            except InputError:
-                continue  # what is wrong with it is said when it is asked for
-            if name in merged.variants:
-                self._homes[name] = file
+        home = self._homes.get(name)
+        if home and home not in below:
+            merged = self._tried(home, where, below)
+            if merged and name in merged.variants:
                 return _with_variant(merged.member, merged.variants[name])
+        thread = threading.get_ident()
+        if thread in self._trying:
+            raise InputError(f"there is no recipe {name!r} yet", where=where)  # never said
+        listing = frozenset(_listing(self.own))
+        if self._absent.get(name) != listing:
+            self._trying.add(thread)
+            try:
+                merged = self._search(name, where, below)
+            finally:
+                self._trying.discard(thread)
+            if merged:
+                return _with_variant(merged.member, merged.variants[name])
+            self._absent[name] = listing
         raise self._unknown(name, where)
 
-    def _likely(self, name: str) -> Iterator[str]:
-        """Give the files that may have a variant: the one that had it, then all others."""
-        home = self._homes.get(name)
-        if home:
-            yield home
-        yield from (each for each in self.files() if each != home)
+    def _search(self, name: str, where: Location | None, below: tuple[str, ...]) -> _Merged | None:
+        """Return the file that has a variant of that name.
+
+        A file may extend a variant of another that comes later: those that cannot be merged are
+        tried again for as long as any other could.  Each round is one look at each file: to look
+        for what each of them lacks in turn would take the factorial of their number.
+        """
+        left = [each for each in self.files() if each not in below]
+        while True:
+            failed: list[str] = []
+            for file in left:
+                merged = self._tried(file, where, below)
+                if merged is None:
+                    failed.append(file)
+                    continue
+                self._homes.update(dict.fromkeys(merged.variants, file))
+                if name in merged.variants:
+                    return merged
+            if len(failed) == len(left):
+                return None
+            left = failed
+
+    def _tried(self, file: str, where: Location | None, below: tuple[str, ...]) -> _Merged | None:
+        try:
+            return self._file(file, where, below) if self.has_file(file) else None
+        except InputError:
+            return None  # what is wrong with it is said when it is asked for
 
     def _merge(
         self, source: Declaration, name: str, below: tuple[str, ...]
@@ -253,6 +290,18 @@ class Family:
             known = sorted({*self.files(), *self._homes})
             what = f"there is no recipe {name!r}"
         return InputError(what, where=where, fix=f"known are: {listed(known, near=name)}")
+
+
+def _listing(folder: Path) -> list[tuple[str, _Stamp]]:
+    """Return the recipe files of a folder with what differs when they are written to."""
+    found: list[tuple[str, _Stamp]] = []
+    with suppress(OSError), os.scandir(folder) as entries:  # it may not be there
+        for each in entries:
+            if each.name.endswith(_SUFFIX):
+                with suppress(FileNotFoundError):  # it went meanwhile
+                    facts = each.stat(follow_symlinks=False)
+                    found.append((each.name, (facts.st_mtime_ns, facts.st_size, facts.st_ino)))
+    return found
 
 
 def _stamp(path: Path) -> _Stamp:

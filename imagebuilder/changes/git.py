@@ -14,6 +14,7 @@ from imagebuilder.progress import Cancel
 
 _TIMEOUT = 120.0  # seconds for one question
 _MOST_LINES = 1_000_000  # of an answer: paths of a repository
+_LINK = "120000"  # the mode that git has for a symbolic link
 _UNSHALLOW = "git fetch --unshallow"
 
 
@@ -132,14 +133,16 @@ class Repository:
 
         Args:
             commit: the commit.
-            names: files and folders below the project's; those that are not there are left out.
+            names: files and folders below the project's; those that are not there are left out,
+                and all links are taken along.
             into: a folder that is not there yet; it becomes the project's.
             scratch: another one, on the same file system; what it holds is of no use afterwards.
         """
         scratch.mkdir()
         index = {**os.environ, "GIT_INDEX_FILE": f"{scratch}/index"}
         self._git("read-tree", commit, env=index)
-        listed = self._git("ls-files", "--full-name", "--", *names, env=index).stdout
+        asked = self._git("ls-files", "--full-name", "--stage", "--", ".", env=index).stdout
+        listed = "".join(f"{path}\n" for path in self._wanted(asked, names))
         if listed:
             # Of the whole repository's paths, so that the project's own prefix comes along.
             self._git(
@@ -150,6 +153,20 @@ class Repository:
             (scratch / "tree" / self._prefix).rename(into)
         else:
             into.mkdir()
+
+    def _wanted(self, listed: str, names: Sequence[str]) -> Iterator[str]:
+        """Give the paths of an index that are to be laid out, as git wrote them.
+
+        Links are, wherever they are: what they lead to is what is copied into an image.
+        """
+        prefixes = tuple(f"{self._prefix}{name}" for name in names)
+        for line in listed.splitlines():
+            facts, _, path = line.partition("\t")
+            plain = _unquoted(path)
+            if facts.startswith(_LINK) or any(
+                plain == each or plain.startswith(f"{each}/") for each in prefixes
+            ):
+                yield path
 
     def _lines(self, *argv: str) -> Iterator[str]:
         return map(_unquoted, self._git(*argv).stdout.splitlines())

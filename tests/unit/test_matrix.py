@@ -167,3 +167,30 @@ def test_a_change_of_the_file_is_seen(make_project: MakeProject) -> None:
     assert project.names() == ("r-b", "r-c")
     with pytest.raises(InputError, match="there is no recipe 'r-a'"):
         project.resolve("r-a")
+
+
+def test_many_recipes_without_their_parent_take_no_longer_than_others(
+    make_project: MakeProject,
+) -> None:
+    """To look for what each lacks among all others that lack it would never end."""
+    project = make_project({f"recipes/r{n}.toml": 'extends = "gone"\n' for n in range(40)})
+    for name in project.names():
+        with pytest.raises(InputError, match="there is no recipe 'gone'"):
+            project.resolve(name)
+    (project.root / "recipes/m.toml").write_text(
+        'distro = "debian-12"\n[matrix]\nname = "gone"\nflavour = ["x"]\n'
+    )
+    assert project.resolve("r7").lineage == ("gone", "r7")
+
+
+def test_variants_that_are_found_only_once_others_are(make_project: MakeProject) -> None:
+    """Each but the last extends a variant of the one after it."""
+    files = {
+        f"recipes/a{n}.toml": f'extends = "v{n + 1}"\n[matrix]\nname = "v{n}"\nflavour = ["x"]\n'
+        for n in range(8)
+    }
+    last = 'distro = "debian-12"\n[matrix]\nname = "v8"\nflavour = ["x"]\n'
+    project = make_project(files | {"recipes/a8.toml": last})
+    assert project.resolve("v0").lineage == tuple(f"v{n}" for n in range(8, -1, -1))
+    again = make_project()
+    assert set(again.names()) == {f"v{n}" for n in range(9)}

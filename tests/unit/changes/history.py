@@ -57,6 +57,7 @@ class History:
             self.edit_base, self.add_recipe, self.remove_recipe, self.rename_recipe,
             self.rename_fragment, self.touch_file, self.reformat, self.edit_check,
             self.override_shipped, self.break_recipe, self.mend, self.project_file, self.nothing,
+            self.lose_base, self.lead_elsewhere,
         ]  # fmt: skip
         for name in ("recipes", "kickstarts/a", "kickstarts/b", "kickstarts/c", "files"):
             (root / name).mkdir(parents=True)
@@ -64,6 +65,7 @@ class History:
             self.write_fragment(name, n)
         for n in range(8):
             (root / f"files/f{n}").write_text(f"file {n}\n")
+        (root / "files/link").symlink_to("f3")
         for n in range(3):
             self.write_base(n)
         for n in range(recipes):
@@ -93,7 +95,8 @@ class History:
         lines = [f'extends = "base{self.random.randrange(3)}"', f"kickstarts = {pick!r}"]
         lines += ["[params]", f'level = "{self.next()}"'] if self.random.random() < 0.5 else []
         if self.random.random() < 0.3:
-            lines += ["[[files]]", f'source = "files/f{self.random.randrange(8)}"', 'path = "/x"']
+            source = self.random.choice([*(f"f{n}" for n in range(8)), "link"])
+            lines += ["[[files]]", f'source = "files/{source}"', 'path = "/x"']
         if self.random.random() < 0.2:
             lines += ["[matrix]", 'flavour = ["one", "two"]']
         (self.root / f"recipes/{name}.toml").write_text("\n".join(lines).replace("'", '"') + "\n")
@@ -145,7 +148,7 @@ class History:
         return "a param that nothing asks for"
 
     def edit_base(self) -> str:
-        path = self.root / f"recipes/base{self.random.randrange(3)}.toml"
+        path = self.root / f"recipes/base{self.random.randrange(2)}.toml"
         self.change(path, 'args = ["', f'args = ["n={self.next()}", "')
         return "a base"
 
@@ -204,6 +207,18 @@ class History:
         for path in self.own():
             path.write_text(path.read_text().replace('extends = "gone', 'extends = "base', 1))
         return "recipes mended"
+
+    def lose_base(self) -> str:
+        """Take away what a third of all recipes extend, or bring it back."""
+        path, away = self.root / "recipes/base2.toml", self.root / "recipes/base2.away"
+        (path if path.exists() else away).rename(away if path.exists() else path)
+        return "a base lost or found"
+
+    def lead_elsewhere(self) -> str:
+        link = self.root / "files/link"
+        link.unlink()
+        link.symlink_to(f"f{self.random.randrange(8)}")
+        return "a link that leads elsewhere"
 
     def project_file(self) -> str:
         n = self.next()
