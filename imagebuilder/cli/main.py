@@ -15,6 +15,7 @@ from imagebuilder.cli import (
     catalog_verbs,
     changed_verb,
     channel_verbs,
+    completion,
     diff_verb,
     lint_verb,
     lock_verbs,
@@ -49,7 +50,9 @@ def entry() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run a command line; return its exit status."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    completion.answer(parser)
+    args = parser.parse_args(argv)
     out = Output(
         as_json=args.json,
         quiet=getattr(args, "question", False),
@@ -255,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     lock_verbs.add(sub, common)
     start_verbs.add(sub, common)
     cache_verbs.add(sub, common)
+    completion.add(sub, common)
     channel_verbs.add(sub, common, where)
     catalog_verbs.add(sub, common, where)
     return parser
