@@ -14,7 +14,8 @@ from typing import Any, Literal
 from imagebuilder import command, distro, sandbox, tools
 from imagebuilder.engines.direct.host_apt import host_sources
 from imagebuilder.errors import HostError, StepError
-from imagebuilder.smoke import accel, paths
+from imagebuilder.recipe import SmokeOptions
+from imagebuilder.smoke import accel, paths, rack
 
 _ROOM_GIB = 6  # a hypervisor's tree, its layer, its image and a second one while it is made
 _MEMORY_GIB = 3  # a test's guest, and what a build keeps in memory
@@ -53,6 +54,7 @@ def examine(cache_dir: Path, project_root: Path | None = None) -> Iterator[Findi
     yield from _programs()
     yield _namespaces()
     yield from _firmware()
+    yield _rack()
     yield _kvm(cache_dir, project_root)
     yield _memory()
     for what, folder in (("cache", cache_dir), ("project", project_root)):
@@ -70,6 +72,8 @@ def _programs() -> Iterator[Finding]:
     for name, package in tools.PACKAGES.items():
         if name == "newuidmap" and os.geteuid() == 0:
             continue  # root needs no user namespace
+        if name in rack.TOOLS:
+            continue  # see _rack
         path = tools.find(name)
         if path is None:
             yield Finding(
@@ -114,9 +118,23 @@ def _firmware() -> Iterator[Finding]:
         try:
             paths.find_tools([path])
         except HostError as error:
-            yield Finding(name=name, state="missing", text=error.what, fix=error.fix)
+            # A recipe need not have the others.
+            state: State = "missing" if path.name in SmokeOptions().paths else "warning"
+            yield Finding(name=name, state=state, text=error.what, fix=error.fix)
         else:
             yield Finding(name=name, state="ok", text=path.title)
+
+
+def _rack() -> Finding:
+    name = "the rack's network"
+    try:
+        rack.find_rack_tools()
+        command.run(sandbox.with_own_network(["true"]), timeout=20, what="a network of its own")
+    except (HostError, StepError) as error:
+        lines = error.excerpt.splitlines() or [error.what]
+        fix = error.fix or "in a container, give it CAP_SYS_ADMIN and CAP_NET_ADMIN"
+        return Finding(name=name, state="warning", text=lines[-1], fix=fix)
+    return Finding(name=name, state="ok", text="network namespaces work, and dnsmasq is there")
 
 
 def _kvm(cache_dir: Path, project_root: Path | None) -> Finding:

@@ -292,7 +292,7 @@ def publish_image(
         opened = catalog
     evidence = None
     if report:
-        paths = ", ".join(boot.path for boot in report.last_boots)
+        paths = ", ".join(boot.name for boot in report.last_boots)
         evidence = TestEvidence(
             image_id=report.image,
             passed=report.passed,

@@ -61,6 +61,27 @@ def enclose(argv: Sequence[str], *, network: bool = True) -> list[str]:
     ]
 
 
+def with_own_network(argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` in a network of its own, as root of that.
+
+    An ordinary user becomes root of a user namespace; no subordinate ids are needed.  What the
+    program makes there, interfaces and processes, goes with it, also when it is killed.
+    """
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return [
+        "unshare",
+        *user,
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=SIGKILL",
+        "--mount-proc",
+        "--",
+        *argv,
+    ]
+
+
 def why_not_enclosed() -> str:
     """Return why this user cannot build in namespaces here, or "" when nothing stands against it.
 

@@ -13,6 +13,8 @@ PACKAGES = {
     "apt-get": "apt",
     "chroot": "coreutils",
     "cpio": "cpio",
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
     "mksquashfs": "squashfs-tools",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",

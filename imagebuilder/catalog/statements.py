@@ -325,10 +325,10 @@ def _test_result(evidence: TestEvidence) -> dict[str, Any]:
     else:
         configuration.insert(0, {"name": "checks", "digest": {"sha256": report.tested}})
         for boot in report.last_boots:
-            boots = [each for each in report.boots if each.path == boot.path]
+            boots = [each for each in report.boots if each.name == boot.name]
             again = boot.passed and passed_only_again(boots)
             where = failed if boot.failure else warned if again else passed
-            where.append(f"boot {boot.path}")
+            where.append(f"boot {boot.name}")
         # What holds over one path and not over another does not hold.
         outcomes: dict[str, set[str]] = {}
         for each in report.checks:

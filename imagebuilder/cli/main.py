@@ -216,8 +216,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         dest="paths",
-        help="boot in this way (kernel, pxe-bios, pxe-uefi; all: each of them), whatever the "
-        "recipe says; can be given again",
+        help="boot in this way (kernel, pxe-bios, pxe-uefi, uefi-http; all: each of them), "
+        "whatever the recipe says; can be given again",
     )
     publishing = verb(
         "publish", "Publish images that passed their tests.", verbs.publish, work, testing, where

@@ -6,7 +6,8 @@ import gzip
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from imagebuilder.checks import Check
@@ -16,10 +17,11 @@ from imagebuilder.image import BOOT_SCRIPT, INITRD, Image, script_arguments
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.console import Console
+from imagebuilder.smoke.firmware import find_ipxe
 from imagebuilder.smoke.guest import guest_archive, runner_script, scripts_of
 from imagebuilder.smoke.instruments import Instruments
 from imagebuilder.smoke.machine import Loaded, extra_args, first_script, qemu_argv
-from imagebuilder.smoke.network import FIRST_SCRIPT, Wiring, user_network
+from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, Place, Wiring
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
@@ -43,6 +45,7 @@ def boot(
     logs: Mapping[str, Path],
     on_stage: OnStage,
     cancel: Cancel | None,
+    place: Place = ALONE,
 ) -> Boot:
     """Boot an image and let the runner in it look at the checks.
 
@@ -55,6 +58,7 @@ def boot(
         logs: where the logs go, by their names.
         on_stage: called when the boot reaches a stage.
         cancel: looked at several times a second.
+        place: its network, and the machines beside it.
 
     Raises:
         HostError: a program is missing.
@@ -64,18 +68,22 @@ def boot(
     slowness = SLOWNESS[accelerator.used]
     boot_limit = options.boot_timeout * slowness
     check_limit = sum(check.patience for check in checks) * slowness + _CHECK_MARGIN * slowness
-    script = runner_script(checks, patience=boot_limit, slowness=slowness)
-    with tempfile.TemporaryDirectory(prefix="imagebuilder-", dir=_short_folder()) as private:
-        scratch = Path(private)
+    script = runner_script(
+        checks, patience=boot_limit, slowness=slowness, environment=place.environment
+    )
+    with short_folder() as scratch:
         results, archive = scratch / "results", scratch / _ARCHIVE
-        wiring = user_network(scratch)
-        (wiring.tftp / FIRST_SCRIPT).write_text(first_script(wiring, _ARCHIVE))
+        wiring = place.wire(scratch)
+        start = wiring.tftp / FIRST_SCRIPT
+        start.write_text(first_script(wiring, _ARCHIVE))
         # Compressed, since a kernel looks for one that is not at multiples of four bytes only,
         # and on UEFI it puts the archives together without regard to that.
         carried = guest_archive(script, scripts=scripts_of(checks), slowness=slowness)
         archive.write_bytes(gzip.compress(carried, mtime=0))
         results.touch()
         files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
+        if path.over_http:
+            files |= {START: start, EFI_BINARY: find_ipxe()}
         argv = qemu_argv(
             path,
             accelerator,
@@ -98,6 +106,7 @@ def boot(
                     [*argv, *instruments.argv()],
                     watch,
                     instruments,
+                    place,
                     boot_limit + check_limit + 60.0,
                     logs,
                     cancel,
@@ -134,16 +143,20 @@ def _load(image: Image, archive: Path, wiring: Wiring, initrd: Path) -> Loaded:
     return Loaded(kernel=image.kernel, initrd=initrd, args=args)
 
 
-def _short_folder() -> str:
-    """Return the folder for temporary files, or one whose path leaves room for a socket's."""
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """Give a private folder whose path leaves room for a socket's (unix(7)), and remove it."""
     folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= _FOLDER_LIMIT else "/tmp"  # noqa: S108
+    where = folder if len(os.fsencode(folder)) <= _FOLDER_LIMIT else "/tmp"  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="imagebuilder-", dir=where) as private:
+        yield Path(private)
 
 
 def _run_machine(
     argv: list[str],
     watch: Watch,
     instruments: Instruments,
+    place: Place,
     limit: float,
     logs: Mapping[str, Path],
     cancel: Cancel | None,
@@ -154,6 +167,8 @@ def _run_machine(
     def over() -> bool:
         instruments.look()
         if not watch.over():
+            return False
+        if watch.ending == "done" and place.stays():
             return False
         if watch.went_wrong:
             instruments.screenshot(logs[SCREENSHOT])

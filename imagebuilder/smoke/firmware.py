@@ -19,6 +19,12 @@ from imagebuilder.smoke.network import quoted
 # In the order in which QEMU's documentation has them: what an administrator adds comes first.
 FOLDERS = (Path("/etc/qemu/firmware"), Path("/usr/share/qemu/firmware"))
 
+# As Debian has it, and as Fedora.
+IPXE_PROGRAMS = (
+    Path("/usr/lib/ipxe/snponly.efi"),
+    Path("/usr/share/ipxe/ipxe-snponly-x86_64.efi"),
+)
+
 _ARCH, _BOARD = "x86_64", "pc-q35-"
 # What a test without Secure Boot cannot have: such firmware wants system management mode.
 _UNWANTED = {"enrolled-keys", "requires-smm", "secure-boot", "amd-sev-es", "intel-tdx"}
@@ -67,6 +73,21 @@ def find_uefi() -> Firmware:
         "there is no UEFI firmware for QEMU",
         fix="install it: ovmf on Debian and Ubuntu, edk2-ovmf on Fedora",
     )
+
+
+def find_ipxe() -> Path:
+    """Return iPXE as a UEFI program, which works with the network driver of the firmware.
+
+    Raises:
+        HostError: there is none.
+    """
+    found = next((path for path in IPXE_PROGRAMS if path.exists()), None)
+    if found is None:
+        raise HostError(
+            "there is no iPXE for firmware that boots over HTTP",
+            fix="install it: ipxe on Debian and Ubuntu, ipxe-bootimgs-x86 on Fedora",
+        )
+    return found
 
 
 def _descriptions() -> Iterator[Path]:

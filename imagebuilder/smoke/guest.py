@@ -114,13 +114,20 @@ def guest_archive(
     )
 
 
-def runner_script(checks: Sequence[Check], *, patience: float, slowness: float) -> str:
+def runner_script(
+    checks: Sequence[Check],
+    *,
+    patience: float,
+    slowness: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Return the script that runs in the guest.
 
     Args:
         checks: what it looks at, in this order.
         patience: seconds that the boot may take; after half of them it says what is waited for.
         slowness: by what the time limits of the checks are multiplied.
+        environment: variables that commands find in their environment.
 
     Raises:
         InputError: a check holds a character that no shell can hold, or needs what can never be.
@@ -130,6 +137,7 @@ def runner_script(checks: Sequence[Check], *, patience: float, slowness: float) 
     lines = [
         f"PATIENCE={math.ceil(patience)}",
         f"COUNT={len(checks)}",
+        *(f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()),
     ]
     needs = needs_of(checks)
     for number, check in enumerate(checks, 1):

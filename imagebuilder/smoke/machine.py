@@ -117,7 +117,7 @@ def qemu_argv(
     cards = [
         word
         for number, card in enumerate(wiring.cards)
-        for word in card.argv(boots=path.from_network and number == 0)
+        for word in card.argv(boots=path.from_network and number == 0, rom=bool(path.rom))
     ]
     return [
         QEMU,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # QEMU's user network has the guest at .15, and TFTP, DHCP and a gateway at .2 (qemu(1), -netdev
 # user); .100 is answered by our relay alone.
 USER_FILES_ADDRESS = "10.0.2.100"
 FIRST_SCRIPT = "boot.ipxe"  # what TFTP gives out first
+# The same over HTTP, beside the image's own files; and iPXE, for firmware that boots over HTTP.
+START, EFI_BINARY = "start.ipxe", "ipxe.efi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +33,18 @@ class Card:
     model: str = "virtio-net-pci"
     mac: str = ""
 
-    def argv(self, *, boots: bool) -> list[str]:
+    def argv(self, *, boots: bool, rom: bool = True) -> list[str]:
         """Return QEMU's arguments for it.
 
         Args:
             boots: whether the machine boots from it.
+            rom: whether the card's own ROM does so, or the board's firmware.
         """
         kind, _, rest = self.netdev.partition(",")
         device = f"{self.model},netdev={self.id}" + (f",mac={self.mac}" if self.mac else "")
-        # No romfile= where it boots: QEMU fits its own to the card's PCI id, one that is given
-        # it does not, and SeaBIOS passes over a ROM of another id.
-        device += ",bootindex=1" if boots else ",romfile="
+        # QEMU's own ROM where one boots: QEMU fits it to the card's PCI id, one that is given it
+        # does not, and SeaBIOS passes over a ROM of another id.
+        device += (",bootindex=1" if boots else "") + ("" if boots and rom else ",romfile=")
         return ["-netdev", f"{kind},id={self.id},{rest}", "-device", device]
 
 
@@ -50,16 +55,33 @@ class Wiring:
     Attributes:
         cards: its network cards; it boots from the first.
         files_url: where it finds the files of the test: a URL that ends in a slash.
-        server: the UNIX socket at which they are served.
+        server: the UNIX socket at which they are served, or one that listens already.
         tftp: the folder that TFTP gives out; the first script is in it.
         args: kernel arguments for this machine.
     """
 
     cards: tuple[Card, ...]
     files_url: str
-    server: Path
+    server: Path | socket.socket
     tftp: Path
     args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a machine of a test stands, among others or alone.
+
+    Attributes:
+        number: the machine's, from 1.
+        wire: connects it, given a private folder whose path is short enough for a socket's.
+        environment: what its checks find in their environment.
+        stays: whether it has to run on when its own checks are done, since others look at it.
+    """
+
+    wire: Callable[[Path], Wiring]
+    number: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stays: Callable[[], bool] = lambda: False
 
 
 def user_network(folder: Path) -> Wiring:
@@ -89,3 +111,6 @@ def user_network(folder: Path) -> Wiring:
 def quoted(value: object) -> str:
     """Write a value so that QEMU's option parser takes a comma in it as a comma."""
     return str(value).replace(",", ",,")
+
+
+ALONE = Place(wire=user_network)

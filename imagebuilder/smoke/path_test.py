@@ -12,13 +12,16 @@ from imagebuilder.image import Image
 from imagebuilder.progress import Reporter
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import hung_verdict, remember
-from imagebuilder.smoke.boot import boot
+from imagebuilder.smoke.boot import boot, short_folder
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
+from imagebuilder.smoke.network import ALONE, Place
 from imagebuilder.smoke.paths import BootPath
+from imagebuilder.smoke.rack import Rack, boot_together, layout_of, needs_rack
 from imagebuilder.smoke.report import (
     CONSOLE_LOG,
     QEMU_LOG,
+    RACK_LOG,
     SCREENSHOT,
     Accelerator,
     BootReport,
@@ -28,6 +31,14 @@ from imagebuilder.smoke.stages import furthest
 from imagebuilder.smoke.watch import Boot
 
 STEP = "smoke"  # what progress calls a test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen of machines that ran at once, and of the network between them."""
+
+    boots: tuple[Boot, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +74,10 @@ class PathTest:
     ) -> tuple[BootReport, ...]:
         """Boot the image and look at the checks, again if need be; return each boot's report.
 
+        Several machines are booted at once, and again together.
+
         Args:
-            used: what runs the guest's processors.
+            used: what runs the guests' processors.
             may_fall_back: whether a KVM that hangs is replaced by software emulation.
             retries: how often a boot that did not pass is repeated, at most.
 
@@ -73,37 +86,67 @@ class PathTest:
         """
         seen = self._boot(used, 1)
         boots: list[BootReport] = []
-        if used.used == "kvm" and may_fall_back and _kvm_is_to_blame(seen):
+        attempt = 1
+        hung = [each for each in seen.boots if _kvm_is_to_blame(each)]
+        if used.used == "kvm" and may_fall_back and hung:
             remember(self.cache_dir, hung_verdict(used.cpu_model))
             note = (
-                f"it hung under KVM after {seen.seconds:.0f} s, so the test was repeated under "
+                f"it hung under KVM after {hung[0].seconds:.0f} s, so the test was repeated under "
                 "software emulation"
             )
             self.reporter.note(STEP, note)
-            hung = self._report(used, seen, 1, [note])
-            boots.append(hung.model_copy(update={"passed": False, "host_failed": True}))
+            boots += (
+                each.model_copy(update={"passed": False, "host_failed": True})
+                for each in self._reports(used, seen, attempt, [note])
+            )
             used = Accelerator(
                 used="tcg",
                 why="software emulation, since the image hung under KVM, which had passed a trial",
                 cpu_model=TCG_CPU_MODELS[self.cpu_baseline],
             )
-            seen = self._boot(used, 2)
-        boots.append(self._report(used, seen, len(boots) + 1, []))
+            attempt += 1
+            seen = self._boot(used, attempt)
+        last = self._reports(used, seen, attempt, [])
         for left in range(retries, 0, -1):
-            if boots[-1].passed:
+            if all(each.passed for each in last):
                 break
-            number = len(boots) + 1
+            boots += last
+            attempt += 1
             again = f"{left - 1} more" if left > 1 else "the last time"
-            self.reporter.note(STEP, f"{self.path.name} did not pass: boot {number} ({again})")
-            boots.append(self._report(used, self._boot(used, number), number, []))
-        return tuple(boots)
+            self.reporter.note(STEP, f"{self.path.name} did not pass: boot {attempt} ({again})")
+            last = self._reports(used, self._boot(used, attempt), attempt, [])
+        return (*boots, *last)
 
-    def _folder(self, attempt: int) -> Path:
-        return self.logs / (self.path.name if attempt == 1 else f"{self.path.name}.{attempt}")
+    def _folder(self, attempt: int, machine: int = 1) -> Path:
+        name = self.path.name if machine == 1 else f"{self.path.name}-machine{machine}"
+        return self.logs / (name if attempt == 1 else f"{name}.{attempt}")
 
-    def _boot(self, used: Accelerator, attempt: int) -> Boot:
-        folder = self._folder(attempt)
-        folder.mkdir()
+    def _boot(self, used: Accelerator, attempt: int) -> Seen:
+        if not needs_rack(self.options, self.path.name):
+            return Seen(boots=(self._boot_one(used, attempt, ALONE),))
+        layout = layout_of(self.options)
+        log = self._folder(attempt) / RACK_LOG
+        log.parent.mkdir()
+        with (
+            short_folder() as folder,
+            Rack(
+                layout,
+                folder,
+                log,
+                over_http=self.path.over_http,
+                cancel=self.reporter.cancel,
+            ) as rack,
+        ):
+            boots = boot_together(
+                [rack.place(machine.number) for machine in layout.machines],
+                lambda place: self._boot_one(used, attempt, place),
+            )
+            return Seen(boots=boots, notes=rack.notes)
+
+    def _boot_one(self, used: Accelerator, attempt: int, place: Place) -> Boot:
+        folder = self._folder(attempt, place.number)
+        folder.mkdir(exist_ok=True)
+        who = f"machine {place.number}, " if self.options.machines > 1 else ""
         return boot(
             self.image,
             self.checks,
@@ -112,13 +155,22 @@ class PathTest:
             accelerator=used,
             logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG, SCREENSHOT)},
             on_stage=lambda stage, seconds: self.reporter.note(
-                STEP, f"{stage}: {seconds:.1f} s after power-on"
+                STEP, f"{who}{stage}: {seconds:.1f} s after power-on"
             ),
             cancel=self.reporter.cancel,
+            place=place,
+        )
+
+    def _reports(
+        self, used: Accelerator, seen: Seen, attempt: int, notes: Sequence[str]
+    ) -> tuple[BootReport, ...]:
+        return tuple(
+            self._report(used, each, attempt, number, [*notes, *seen.notes])
+            for number, each in enumerate(seen.boots, 1)
         )
 
     def _report(
-        self, used: Accelerator, seen: Boot, attempt: int, notes: Sequence[str]
+        self, used: Accelerator, seen: Boot, attempt: int, machine: int, notes: Sequence[str]
     ) -> BootReport:
         results, failure = (
             results_of(self.checks, seen.said, self.waivers, self.today),
@@ -131,6 +183,7 @@ class PathTest:
             notes = [*notes, other]
         return BootReport(
             path=self.path.name,
+            machine=machine,
             attempt=attempt,
             passed=failure is None and not any(each.counts_against for each in results),
             seconds=round(seen.seconds, 1),
@@ -142,7 +195,7 @@ class PathTest:
             checks=results,
             console_findings=seen.findings,
             failure=failure,
-            logs=self._folder(attempt).name,
+            logs=self._folder(attempt, machine).name,
             screenshot=seen.screenshot.name if seen.screenshot else "",
             notes=tuple(notes),
         )

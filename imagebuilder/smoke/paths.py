@@ -11,7 +11,7 @@ from imagebuilder.command import run
 from imagebuilder.errors import HostError, InputError
 from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL
 from imagebuilder.recipe import BootPathName, SmokeOptions
-from imagebuilder.smoke.firmware import find_uefi
+from imagebuilder.smoke.firmware import find_ipxe, find_uefi
 
 QEMU = "qemu-system-x86_64"
 ALL = "all"  # in the place of a boot path's name: each of them
@@ -27,6 +27,7 @@ class BootPath:
         machine: QEMU's arguments for the board and its firmware.
         rom: the file of QEMU that boots from the network; "" if none does.
         uefi: whether the firmware is UEFI; else it is SeaBIOS.
+        over_http: whether the firmware itself fetches iPXE, over HTTP.
         fetches: what the machine asks the server of the test for before its kernel runs.
     """
 
@@ -35,6 +36,7 @@ class BootPath:
     machine: tuple[str, ...]
     rom: str = ""
     uefi: bool = False
+    over_http: bool = False
     fetches: tuple[str, ...] = ()
 
     @property
@@ -65,6 +67,19 @@ BOOT_PATHS: dict[BootPathName, BootPath] = {
             machine=("-machine", "q35,smm=off"),
             rom="efi-virtio.rom",
             uefi=True,
+            fetches=_ALL_OF_IT,
+        ),
+        BootPath(
+            name="uefi-http",
+            title="UEFI HTTP boot, then iPXE",
+            # The firmware would try PXE for a minute before (OvmfPkg's names for fw_cfg).
+            machine=(
+                *("-machine", "q35,smm=off"),
+                *("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"),
+                *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
+            ),
+            uefi=True,
+            over_http=True,
             fetches=_ALL_OF_IT,
         ),
     )
@@ -117,3 +132,5 @@ def find_tools(paths: Iterable[BootPath]) -> None:
             )
         if path.uefi:
             find_uefi()
+        if path.over_http:
+            find_ipxe()

@@ -20,6 +20,7 @@ from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.stages import POWER_ON
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
+RACK_LOG = "dnsmasq.log"
 SCREENSHOT = "screen.png"
 
 # Part of the digest of what was tested: raise it when a test comes to mean something else.
@@ -102,6 +103,7 @@ class BootReport(_Model):
     """One boot of the image over one path, and what was found in the guest."""
 
     path: str = Field(description="how the guest got its kernel: one of [smoke] paths")
+    machine: int = Field(default=1, ge=1, description="which of the machines that ran at once")
     attempt: int = Field(default=1, ge=1, description="1, or more when the boot was repeated")
     passed: bool = Field(description="it came up and every check holds, or is waived")
     host_failed: bool = Field(
@@ -128,6 +130,11 @@ class BootReport(_Model):
         default="", description="the picture of the screen at the end, a PNG file, if it failed"
     )
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What tells it from other boots of the test, its repetitions aside."""
+        return self.path if self.machine == 1 else f"{self.path}, machine {self.machine}"
 
     @property
     def failed_checks(self) -> tuple[CheckResult, ...]:
@@ -159,7 +166,7 @@ class SmokeReport(_Model):
     @property
     def last_boots(self) -> tuple[BootReport, ...]:
         """The last boot over each path: those that count."""
-        return tuple({boot.path: boot for boot in self.boots}.values())
+        return tuple({boot.name: boot for boot in self.boots}.values())
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
@@ -174,9 +181,9 @@ class SmokeReport(_Model):
 
 def passed_only_again(boots: Sequence[BootReport]) -> bool:
     """Return whether a path passed at last, and failed before by no fault of the host."""
-    last = {boot.path: boot for boot in boots}
+    last = {boot.name: boot for boot in boots}
     return any(
-        not boot.passed and not boot.host_failed and last[boot.path].passed for boot in boots
+        not boot.passed and not boot.host_failed and last[boot.name].passed for boot in boots
     )
 
 

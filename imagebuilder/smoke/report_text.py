@@ -32,7 +32,7 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
     found = [(boot, check) for boot in failed for check in boot.failed_checks]
     several = len(report.last_boots) > 1
     names = ", ".join(
-        f"{check.title} ({boot.path})" if several else check.title for boot, check in found
+        f"{check.title} ({boot.name})" if several else check.title for boot, check in found
     )
     return CheckError(
         f"{report.recipe}: {len(found)} of {len(report.checks)} checks failed: {names}",
@@ -45,7 +45,7 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
 def _broken(
     report: SmokeReport, failure: Failure, image: Image, boot: BootReport | None
 ) -> CheckError:
-    over = f" ({boot.path})" if boot and len(report.last_boots) > 1 else ""
+    over = f" ({boot.name})" if boot and len(report.last_boots) > 1 else ""
     return CheckError(
         f"{report.recipe}{over}: {failure.what}{_how_far(boot)}",
         fix=failure.fix,
@@ -94,7 +94,7 @@ def _boot_lines(boot: BootReport) -> list[str]:
     again = f", attempt {boot.attempt}" if boot.attempt > 1 else ""
     used = boot.accelerator
     lines = [
-        f"  boot path            {boot.path}{again}: {'passed' if boot.passed else 'FAILED'}",
+        f"  boot path            {boot.name}{again}: {'passed' if boot.passed else 'FAILED'}",
         *_failure_lines(boot.failure),
         f"  accelerator          {used.used} ({used.cpu_model}): {used.why}",
     ]

@@ -10,6 +10,7 @@ import http.server
 import itertools
 import os
 import re
+import socket
 import socketserver
 import threading
 import time
@@ -55,16 +56,20 @@ class Transfer:
 OnTransfer = Callable[[Transfer], None]
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 16
 
-    def __init__(self, path: Path, files: Mapping[str, Path], on_transfer: OnTransfer) -> None:
+    def __init__(
+        self, listener: socket.socket, files: Mapping[str, Path], on_transfer: OnTransfer
+    ) -> None:
         self.files = files
         self.on_transfer = on_transfer
         self.numbers = itertools.count(1)
-        super().__init__(str(path), _Handler)
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a guest that is switched off leaves its connections as they are."""
@@ -153,16 +158,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         )
 
 
+def _listener(path: Path) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX)
+    opened.bind(str(path))
+    opened.listen(_Server.request_queue_size)
+    return opened
+
+
 @contextmanager
-def serve(path: Path, files: Mapping[str, Path], on_transfer: OnTransfer) -> Iterator[None]:
-    """Serve files on a UNIX socket for the length of a ``with``.
+def serve(
+    where: Path | socket.socket, files: Mapping[str, Path], on_transfer: OnTransfer
+) -> Iterator[None]:
+    """Serve files for the length of a ``with``.
 
     Args:
-        path: where the socket is made; at most 107 bytes long (unix(7)).
+        where: where a UNIX socket is made, a path of at most 107 bytes (unix(7)); or a socket
+            that listens, which stays its owner's.
         files: what may be asked for, by name; nothing else is given out.
         on_transfer: called, from other threads, for each piece that was sent and each refusal.
     """
-    server = _Server(path, files, on_transfer)
+    listener = _listener(where) if isinstance(where, Path) else where.dup()
+    server = _Server(listener, files, on_transfer)
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()
     try:

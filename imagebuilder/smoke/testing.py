@@ -20,6 +20,7 @@ from imagebuilder.smoke.guest import runner_script
 from imagebuilder.smoke.machine import ARCH, TCG_CPU_MODELS
 from imagebuilder.smoke.path_test import STEP, PathTest
 from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
+from imagebuilder.smoke.rack import find_rack_tools, layout_of, needs_rack
 from imagebuilder.smoke.report import (
     BootReport,
     Failure,
@@ -82,9 +83,12 @@ def smoke_test(
     runner_script(checks, patience=1, slowness=1)  # raises, before anything is started
     reporter = Reporter(subject=image.recipe, observer=observer, cancel=cancel or Cancel())
     paths = [BOOT_PATHS[name] for name in dict.fromkeys(options.paths)]
+    layout_of(options)  # raises, too
     titles = "; ".join(path.title for path in paths)
     with reporter.step(STEP, f"boot {image.id} ({titles})"):
         find_tools(paths)
+        if any(needs_rack(options, path.name) for path in paths):
+            find_rack_tools()
         started, began = datetime.now(UTC), time.monotonic()
         failure = _not_as_built(image)
         with _new_logs(image.smoke_dir) as logs:
@@ -104,7 +108,7 @@ def smoke_test(
                 for path in paths
             ]
             boots = () if failure else _boot_all(tests, accel, retries)
-            last = {boot.path: boot for boot in boots}
+            last = {boot.name: boot for boot in boots}
             passed = failure is None and all(boot.passed for boot in last.values())
             report = SmokeReport(
                 image=image.id,

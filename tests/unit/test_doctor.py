@@ -38,6 +38,7 @@ def test_a_host_that_lacks_everything(
         assert findings[name].state == "missing"
         assert findings[name].fix.startswith("sudo apt-get install ")
     assert findings["namespaces"].state == "missing"
+    assert findings["the rack's network"].state == "warning"
     assert findings["kvm"].state == "warning"
     assert findings["python"].state == "ok"
     assert "[mirrors]" in findings["packages of debian-12"].fix

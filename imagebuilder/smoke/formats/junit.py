@@ -47,8 +47,8 @@ def _suites(report: SmokeReport) -> list[TestSuite]:
 
 def _of_path(report: SmokeReport, last: BootReport) -> TestSuite:
     """Return the suite of a path: what its last boot found, and beside it what others did."""
-    suite = _suite(report, f"{report.recipe} {last.path}")
-    attempts = [boot for boot in report.boots if boot.path == last.path]
+    suite = _suite(report, f"{report.recipe} {last.name}")
+    attempts = [boot for boot in report.boots if boot.name == last.name]
     properties = {
         "path": last.path,
         "accelerator": last.accelerator.used,
@@ -62,7 +62,7 @@ def _of_path(report: SmokeReport, last: BootReport) -> TestSuite:
     for name, value in properties.items():
         if value not in (None, ""):
             suite.add_property(name, _clean(str(value)))
-    place = f"{report.recipe}.{last.path}"
+    place = f"{report.recipe}.{last.name}"
     case = _case(place, "boot", last.seconds - sum(check.seconds for check in last.checks))
     if last.failure:
         case.result = [_result(Failure, last.failure.what, _text_of(last.failure), "boot")]

@@ -40,12 +40,12 @@ def _of_report(report: SmokeReport) -> list[list[str]]:
     if report.failure:
         said = {"message": report.failure.what, "fix": report.failure.fix}
         return [_point(False, f"{report.recipe} image", said)]
-    last = {boot.path: boot for boot in report.boots}
-    return [_of_boot(report, boot, last[boot.path]) for boot in report.boots]
+    last = {boot.name: boot for boot in report.boots}
+    return [_of_boot(report, boot, last[boot.name]) for boot in report.boots]
 
 
 def _of_boot(report: SmokeReport, boot: BootReport, last: BootReport) -> list[str]:
-    name = f"{report.recipe} {boot.path}"
+    name = f"{report.recipe} {boot.name}"
     if boot.attempt > 1 or boot is not last:
         name += f" boot {boot.attempt}"
     said: dict[str, object] = {}
