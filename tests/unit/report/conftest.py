@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import browser as chromium
@@ -19,6 +20,7 @@ from imagebuilder.smoke.report import (
     CheckResult,
     ConsoleFinding,
     SmokeReport,
+    Waived,
     store_report,
 )
 
@@ -34,7 +36,13 @@ STAGES = {"kernel started": 4.0, "multi-user.target": 61.5, "checks done": 70.0}
 
 
 def boot(path: str = "pxe-bios", *, passed: bool = True, text: str = "") -> BootReport:
-    checks = [CheckResult(title="unit ssh.service active", kind="unit", outcome="passed")]
+    waiver = Waived(reason="the vendor knows", until=date(2099, 1, 2), expired=False)
+    checks = [
+        CheckResult(title="unit ssh.service active", kind="unit", outcome="passed"),
+        CheckResult(
+            title="the clock", kind="command", outcome="waived", message="late", waiver=waiver
+        ),
+    ]
     if not passed:
         checks.append(
             CheckResult(
