@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from imagebuilder.changes import compare as comparison
 from imagebuilder.changes import reach, reasons
+from imagebuilder.changes.compare import Copied
 from imagebuilder.changes.difference import Difference
 from imagebuilder.changes.git import Moved, Repository
 from imagebuilder.changes.reasons import Both, Reason
@@ -28,6 +30,7 @@ _LAID_OUT = ("recipes", "kickstarts", PROJECT_FILE)
 # Where files live in memory, tmpfs(5): to make a thousand there costs a tenth of the time.
 _IN_MEMORY = ("/dev/shm",) if os.access("/dev/shm", os.W_OK | os.X_OK) else ()  # noqa: S108
 
+_READ = 200  # changed files whose texts are read
 _SHOWN = 5  # changed paths that are named where none is known to be to blame
 
 Effect = Literal["image", "tests", "new", "broken"]
@@ -143,17 +146,20 @@ def find_changes(
         return Changes(before=before, after=after, paths=(), images=(), removed=())
     with _laid_out(repository, before) as old:
         if not after:
-            return _changes(_Sides(old, project, moved, before, after, in_detail), cancel)
+            sides = _Sides(old, project, moved, before, after, repository if in_detail else None)
+            return _changes(sides, cancel)
         with _laid_out(repository, after) as folder:
             new = Project.open(folder)
-            return _changes(_Sides(old, new, moved, before, after, in_detail), cancel)
+            sides = _Sides(old, new, moved, before, after, repository if in_detail else None)
+            return _changes(sides, cancel)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Sides:
     """A project before and after, and what changed in between.
 
-    ``old`` is the folder, since what was there before may be no project.
+    ``old`` is the folder, since what was there before may be no project; ``repository`` is there
+    if it is wanted how they differ.
     """
 
     old: Path | None
@@ -161,7 +167,37 @@ class _Sides:
     moved: tuple[Moved, ...]
     before: str = ""
     after: str = ""
-    in_detail: bool = False
+    repository: Repository | None = None
+
+    @cached_property
+    def copied(self) -> tuple[Copied, ...]:
+        """What changed beside recipes and fragments, with the texts before and after."""
+        ours = (reach.RECIPES, reach.KICKSTARTS)
+        found = [each for each in self.moved if not each.path.startswith(ours)]
+        return tuple(
+            Copied(
+                path=each.path,
+                kind=each.kind,
+                texts=self._texts(each) if n < _READ else None,
+                modes=each.modes,
+            )
+            for n, each in enumerate(found)
+        )
+
+    def _texts(self, each: Moved) -> tuple[str, str] | None:
+        assert self.repository
+        old = new = ""
+        if each.kind != "added":
+            said = self.repository.text(self.before, each.before or each.path)
+            if said is None:
+                return None
+            old = said
+        if each.kind != "deleted":
+            said = self.repository.text(self.after, each.path)
+            if said is None:
+                return None
+            new = said
+        return old, new
 
 
 @contextmanager
@@ -217,7 +253,7 @@ def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
             Both(old=was, new=now),
             moved,
             compare=sides.old is not None,
-            in_detail=sides.in_detail,
+            sides=sides,
         )
         if found:
             images.append(found)
@@ -262,7 +298,7 @@ def _names(project: Project, files: frozenset[str] | None) -> tuple[str, ...]:
 
 
 def _affected(
-    name: str, both: Both, moved: Sequence[Moved], *, compare: bool, in_detail: bool
+    name: str, both: Both, moved: Sequence[Moved], *, compare: bool, sides: _Sides
 ) -> Affected | None:
     old, new = both.old, both.new
     assert new
@@ -285,19 +321,17 @@ def _affected(
         reasons=found,
         renamed_from=Path(before).stem if before and not old else "",
         error=new.error,
-        differences=_differences(both, moved) if in_detail and not new.error else (),
+        differences=_differences(both, sides) if sides.repository and not new.error else (),
     )
 
 
-def _differences(both: Both, moved: Sequence[Moved]) -> tuple[Difference, ...]:
+def _differences(both: Both, sides: _Sides) -> tuple[Difference, ...]:
     old, new = both.old, both.new
     assert new
     if old and old.error:
         old = None  # it cannot be told what it was
     try:
-        return comparison.compare(
-            old or Rendered(parts={}), new, [each.path for each in moved if each.kind != "deleted"]
-        )
+        return comparison.compare(old or Rendered(parts={}), new, sides.copied)
     except InputError:
         return ()  # not valid as a kickstart: lint and plan say why
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from imagebuilder.changes.difference import Difference, text_lines
 from imagebuilder.changes.rendered import Rendered, rendered
@@ -27,13 +28,43 @@ def compare_recipes(project: Project, old: str, new: str) -> tuple[Difference, .
     return compare(rendered(project, old), rendered(project, new))
 
 
-def compare(old: Rendered, new: Rendered, copied: Sequence[str] = ()) -> tuple[Difference, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copied:
+    """A file of the project that is other than it was, and may be copied into images.
+
+    Attributes:
+        path: below the project's folder.
+        kind: ``added``, ``deleted`` or ``modified``.
+        texts: what it was and what it is; None: it is no text, or a large one.
+        modes: as git has them, before and after.
+    """
+
+    path: str
+    kind: str
+    texts: tuple[str, str] | None = None
+    modes: tuple[str, str] = ("", "")
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What is said of it, before and after."""
+        if self.kind == "added":
+            return "", "copied"
+        if self.kind == "deleted":
+            return "copied", ""
+        if all(self.modes) and self.modes[0] != self.modes[1]:
+            old, new = (f"mode {each[-4:]}" for each in self.modes)
+            same = self.texts and self.texts[0] == self.texts[1]
+            return old, new if same else f"{new}, another content"
+        return "its content", "another content"
+
+
+def compare(old: Rendered, new: Rendered, copied: Sequence[Copied] = ()) -> tuple[Difference, ...]:
     """Return how two recipes differ.
 
     Args:
         old: one.
         new: the other.
-        copied: files of the project whose content is another.
+        copied: files of the project that are other than they were.
 
     Raises:
         InputError: something is wrong with one of them.
@@ -86,19 +117,29 @@ def _difference(thing: Thing, old: State | None, new: State | None) -> Differenc
 
 
 def _contents(
-    resolved: ResolvedRecipe, copied: Sequence[str], told: set[str]
+    resolved: ResolvedRecipe, copied: Sequence[Copied], told: set[str]
 ) -> Iterator[Difference]:
-    """Give the copied files that are only other inside."""
+    """Give the copied files that are only other inside; of a folder those in it that are."""
     for n, entry in enumerate(resolved.recipe.files):
         source = entry.source.rstrip("/").removeprefix("./")
-        inside = [each for each in copied if each == source or each.startswith(f"{source}/")]
-        for each in inside:
-            path = entry.path.rstrip("/") + each.removeprefix(source)
-            if entry.path not in told:
-                yield Difference(
-                    kind="file", name=path, old="its content", new="another content",
-                    where=resolved.place(f"files.{n}"),
-                )  # fmt: skip
+        if entry.path in told:
+            continue
+        for each in copied:
+            if each.path != source and not each.path.startswith(f"{source}/"):
+                continue
+            old, new = each.words
+            yield Difference(
+                kind="file",
+                name=entry.path.rstrip("/") + each.path.removeprefix(source),
+                old=old,
+                new=new,
+                detail=text_lines(*map(_hidden, each.texts)) if each.texts else "",
+                where=resolved.place(f"files.{n}"),
+            )
+
+
+def _hidden(text: str) -> str:
+    return "\n".join(redact(redacted_line(line)) for line in text.splitlines())
 
 
 def _of_scripts(old: Sequence[Script], new: Sequence[Script]) -> Iterator[Difference]:
@@ -127,7 +168,7 @@ def _others(scripts: Sequence[Script], same: Counter[tuple[object, ...]]) -> dic
         key = (script.kind, script.where.file)
         number[key] += 1
         nth = f" (number {number[key]})" if number[key] > 1 else ""
-        text = "\n".join(redact(redacted_line(line)) for line in script.body.splitlines())
+        text = _hidden(script.body)
         flags = f"# {script.interpreter}"
         flags += "" if script.in_chroot else ", outside of the image"
         flags += ", its failure ends the build" if script.error_on_fail else ""

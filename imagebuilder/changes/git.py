@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from imagebuilder.progress import Cancel
 
 _TIMEOUT = 120.0  # seconds for one question
 _MOST_LINES = 1_000_000  # of an answer: paths of a repository
+_TEXT = 64 << 10  # bytes of a file whose text is wanted
 _LINK = "120000"  # the mode that git has for a symbolic link
 _UNSHALLOW = "git fetch --unshallow"
 
@@ -26,11 +28,13 @@ class Moved:
         path: below the project's folder.
         before: what it was called before, if git takes it for a renamed file; else "".
         kind: ``added``, ``deleted`` or ``modified`` (a change of its mode is one).
+        modes: what it is, before and after, as git has it: ``100644``; "" where it is not known.
     """
 
     path: str
     before: str = ""
     kind: str = "modified"
+    modes: tuple[str, str] = ("", "")
 
 
 class Repository:
@@ -119,7 +123,7 @@ class Repository:
                 does not ignore.
         """
         asked = self._git(
-            "diff", "--name-status", "--find-renames", "--no-ext-diff", "--ignore-submodules=none",
+            "diff", "--raw", "--find-renames", "--no-ext-diff", "--ignore-submodules=none",
             "--relative", before, *([after] if after else []), "--", ".",
         )  # fmt: skip
         found = {each.path: each for each in _moved(asked.stdout)}
@@ -127,6 +131,33 @@ class Repository:
             for path in self._lines("ls-files", "--others", "--exclude-standard", "--", "."):
                 found[path] = Moved(path=path, kind="added")
         return tuple(found.values())
+
+    def text(self, commit: str, path: str) -> str | None:
+        """Return the text of a small file.
+
+        Args:
+            commit: as it is there; "": as it lies in the work tree.
+            path: below the project's folder.
+
+        Returns:
+            None if it is no text, is larger than 64 KiB, or is not there.
+        """
+        if not commit:
+            data = _small(self._folder / path)
+        else:
+            name = f"{commit}:{self._prefix}{path}"
+            size = self._git("cat-file", "-s", name, check=False).stdout.strip()
+            if not size.isdigit() or int(size) > _TEXT:
+                return None
+            asked = self._git("cat-file", "blob", name, check=False)
+            # What is no text has the sign for that in it by now.
+            data = asked.stdout.encode() if asked.returncode == 0 else None
+        if data is None or b"\0" in data or "\ufffd".encode() in data:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return None
 
     def lay_out(self, commit: str, names: Sequence[str], into: Path, scratch: Path) -> None:
         """Write files of a commit into a folder, as a checkout would.
@@ -200,16 +231,30 @@ class Repository:
             raise StepError(error.what, excerpt=error.excerpt, fix="see what git says") from error
 
 
+def _small(path: Path) -> bytes | None:
+    try:
+        facts = path.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            return os.fsencode(path.readlink())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _TEXT:
+            return None
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 def _moved(said: str) -> Iterator[Moved]:
     kinds = {"A": "added", "C": "added", "D": "deleted"}
     for line in said.splitlines():
-        status, *paths = line.split("\t")
+        facts, *paths = line.removeprefix(":").split("\t")
+        *modes, _, _, status = facts.split(" ")
         before, path = _unquoted(paths[0]), _unquoted(paths[-1])
         renamed = status[:1] == "R"
         yield Moved(
             path=path,
             before=before if renamed else "",
             kind=kinds.get(status[:1], "modified"),
+            modes=(modes[0], modes[1]),
         )
 
 

@@ -6,8 +6,10 @@ looked at closely by others.  Names that templates make count as any that they c
 
 from __future__ import annotations
 
+import glob
+import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +27,7 @@ _FRAGMENT = re.compile(r"""["']([^"'\n]*\.ks)["']""")
 _SOURCE = re.compile(r"""\bsource["']?\s*=\s*["']([^"'\n]*)["']""")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{% .*?%\}|<#--.*?--#>|\{\{.*|\{% .*")
 _MATRIX = re.compile(r"""^\s*\[?["']?matrix\b""", re.MULTILINE)
+_LINKS = 8  # that lead to one another
 # A text with one of these may hide a name from a look at its letters.
 _HIDDEN = ("\\u", "\\U", "%include", "%ksappend", '"""', "'''")
 
@@ -36,10 +39,12 @@ class Texts:
     Attributes:
         recipes: by name; with ``imagebuilder/`` before it, one that comes along.
         fragments: by path below ``kickstarts/``.
+        root: the project's folder, with all of its links.
     """
 
     recipes: Mapping[str, str]
     fragments: Mapping[str, str]
+    root: Path
 
     @classmethod
     def read(cls, root: Path) -> Texts:
@@ -55,7 +60,7 @@ class Texts:
                 for path in folder.rglob("*")
                 if path.is_file()
             }
-        return cls(recipes=recipes, fragments=fragments)
+        return cls(recipes=recipes, fragments=fragments, root=root)
 
 
 def reached(sides: Iterable[Texts], changed: Collection[str]) -> frozenset[str] | None:
@@ -90,7 +95,7 @@ def _reached(side: Texts, changed: Collection[str]) -> set[str]:
         if (
             any(each in text for each in _HIDDEN)
             or (fragments and any(map(wanted.has, _FRAGMENT.findall(text))))
-            or (copied and any(_copies(source, copied) for source in _SOURCE.findall(text)))
+            or (copied and any(_copies(side.root, each, copied) for each in _SOURCE.findall(text)))
         ):
             seeds.add(name)
     return _extending(side, seeds)
@@ -169,15 +174,40 @@ def _pattern(said: str) -> str:
     return plain.partition(" #")[0].strip().strip("\"'").replace("[", "[[]").replace("?", "[?]")
 
 
-def _copies(source: str, paths: Iterable[str]) -> bool:
+def real_source(root: Path, source: str) -> str:
+    """Return what of a project a recipe copies, if a link leads there: its path, or ""."""
+    above = os.path.realpath(root)
+    path = os.path.realpath(f"{above}/{source}")
+    return path.removeprefix(f"{above}/") if path.startswith(f"{above}/") else ""
+
+
+def _copies(root: Path, source: str, paths: Sequence[str]) -> bool:
     pattern = _pattern(source).rstrip("/")
     while pattern.startswith("./"):
         pattern = pattern[2:]
     if "*" in pattern:
-        return any(
-            fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*") for path in paths
-        )
-    return any(path == pattern or path.startswith(f"{pattern}/") for path in paths)
+        known = _through_links(root, pattern)
+        return any(fnmatchcase(path, each) for each in known for path in paths)
+    names = {pattern, real_source(root, pattern)} - {""}
+    return any(is_part(path, name) for name in names for path in paths)
+
+
+def is_part(path: str, source: str) -> bool:
+    """Return whether a changed path is what is copied, in it, or a link on the way to it."""
+    return path == source or path.startswith(f"{source}/") or source.startswith(f"{path}/")
+
+
+def _through_links(root: Path, pattern: str, deep: int = 0) -> Iterator[str]:
+    """Give a pattern and those that it stands for by way of links; of each its parts, too."""
+    yield f"{pattern}/*"
+    parts = pattern.split("/")
+    for n in range(1, len(parts) + 1):
+        yield "/".join(parts[:n])
+        for each in root.glob("/".join(parts[:n])):
+            if each.is_symlink() and deep < _LINKS:
+                real = glob.escape(real_source(root, str(each.relative_to(root))))
+                if real:
+                    yield from _through_links(root, "/".join([real, *parts[n:]]), deep + 1)
 
 
 def _text(path: Path) -> str:

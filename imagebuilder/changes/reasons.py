@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 from typing import Any
 
 from imagebuilder.changes.git import Moved
-from imagebuilder.changes.reach import KICKSTARTS, LOCK, RECIPES
+from imagebuilder.changes.reach import KICKSTARTS, LOCK, RECIPES, is_part
 from imagebuilder.changes.rendered import Rendered
 from imagebuilder.errors import Location
 from imagebuilder.merge import Node
@@ -140,21 +140,14 @@ def _near(name: str, both: Both, moved: Sequence[Moved]) -> list[Moved]:
 def is_copied(both: Both, each: Moved) -> Location | None:
     """Return the entry of a recipe that copies a path, or None."""
     for side in both.sides:
-        if not side.resolved:
-            continue
-        root = side.resolved.project.root
-        for n, entry in enumerate(side.resolved.recipe.files):
-            source = entry.source.rstrip("/").removeprefix("./")
-            names = [source]
-            link = root / source
-            if link.is_symlink() and link.resolve().is_relative_to(root.resolve()):
-                names.append(link.resolve().relative_to(root.resolve()).as_posix())
+        for n, names in enumerate(side.sources):
             if any(
-                path == known or path.startswith(f"{known}/") or known == "."
+                known == "." or is_part(path, known)
                 for known in names
                 for path in (each.path, each.before)
                 if path
             ):
+                assert side.resolved
                 return side.resolved.place(f"files.{n}")
     return None
 

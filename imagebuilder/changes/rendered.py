@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from imagebuilder.changes.reach import real_source
 from imagebuilder.errors import ImageBuilderError, Location
 from imagebuilder.kickstart import flat_lines
 from imagebuilder.kickstart.lines import Lines
@@ -69,6 +70,17 @@ class Rendered:
             and mine.values == its.values
             and mine.project.settings.plain == its.project.settings.plain
         )
+
+    @cached_property
+    def sources(self) -> tuple[frozenset[str], ...]:
+        """For each entry of its files what of the project it copies, as named and by links."""
+        if not self.resolved:
+            return ()
+        root, found = self.resolved.project.root, []
+        for entry in self.resolved.recipe.files:
+            source = entry.source.rstrip("/").removeprefix("./")
+            found.append(frozenset((source, real_source(root, source))) - {""})
+        return tuple(found)
 
     def share_kickstart(self, other: Rendered) -> None:
         """Take another's kickstart for its own: the same would be rendered."""

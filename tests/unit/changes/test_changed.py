@@ -136,6 +136,30 @@ def test_copied_files(root: Path) -> None:
     assert said(root) == {"b": ["image", "files/conf/one, deleted, copied by recipes/b.toml"]}
 
 
+def test_what_is_copied_by_a_link(root: Path) -> None:
+    (root / "store/v1").mkdir(parents=True)
+    (root / "store/v1/conf").write_text("1\n")
+    (root / "files/now").symlink_to("../store/v1")
+    (root / "recipes/d.toml").write_text(
+        'extends = "c"\n[params]\nwhich = "now"\n'
+        '[[files]]\nsource = "files/{{ which }}/conf"\npath = "/x"\n'
+    )
+    (root / "recipes/e.toml").write_text(
+        'extends = "c"\n[[files]]\nsource = "files/now/conf"\npath = "/x"\n'
+    )
+    commit(root)
+    (root / "store/v1/conf").write_text("2\n")
+    wanted = {
+        name: ["image", f"store/v1/conf, copied by recipes/{name}.toml"] for name in ("d", "e")
+    }
+    assert said(root) == wanted
+    commit(root)
+    assert said(root, since="HEAD~1", to="HEAD") == wanted
+    (root / "files/now").unlink()
+    (root / "files/now").symlink_to("../files")
+    assert set(said(root)) == {"d", "e"}
+
+
 def test_lock_files_count_where_they_hold(root: Path) -> None:
     (root / "recipes/c.lock.json").write_text("{}")
     assert said(root) == {}

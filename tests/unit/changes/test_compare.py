@@ -129,6 +129,40 @@ def test_secrets_are_compared_and_never_shown(
         assert f"{number}-password" not in out
 
 
+def test_copied_files_show_their_lines(root: Path) -> None:
+    (root / "motd").write_text("hello\nfleet\n")
+    (found,) = find_changes(Project.open(root), in_detail=True).images[0].differences
+    assert found.detail == " hello\n+fleet"
+    commit(root)
+    (root / "motd").write_text("bye\n")
+    commit(root)
+    changes = find_changes(Project.open(root), since="HEAD~1", to="HEAD", in_detail=True)
+    assert changes.images[0].differences[0].detail == "-hello\n-fleet\n+bye"
+    (root / "motd").chmod(0o755)
+    assert told(root, "b") == ["~ file /etc/motd: mode 0644 → mode 0755"]
+    (root / "motd").write_bytes(b"\xff\0")
+    assert told(root, "b") == ["~ file /etc/motd: mode 0644 → mode 0755, another content"]
+    git(root, "checkout", "--quiet", "motd")
+    (root / "motd").write_text("http://me:hidden@host/\n")
+    (found,) = find_changes(Project.open(root), in_detail=True).images[0].differences
+    assert "+http://host/" in found.detail
+
+
+def test_of_a_copied_folder_each_file_is_told(root: Path) -> None:
+    (root / "recipes/b.toml").write_text(
+        'extends = "a"\n[[files]]\nsource = "conf/"\npath = "/etc/conf"\n'
+    )
+    (root / "conf").mkdir()
+    (root / "conf/one").write_text("1\n")
+    commit(root)
+    (root / "conf/one").unlink()
+    (root / "conf/two words").write_text("2\n")
+    assert told(root, "b") == [
+        "- file /etc/conf/one: copied",
+        "+ file /etc/conf/two words: copied",
+    ]
+
+
 def test_scripts_that_only_moved_are_the_same(root: Path) -> None:
     text = (root / "kickstarts/a.ks").read_text()
     head, _, script = text.partition("%post\n")

@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from imagebuilder import cpio
 from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, Package, PackageList, measure
-from imagebuilder.smoke import cpio
 
 TIME = 1_700_000_000
 

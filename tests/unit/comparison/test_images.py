@@ -10,13 +10,13 @@ import images
 import pytest
 from images import KICKSTART, REPORT, make
 
+from imagebuilder import cpio
 from imagebuilder.comparison import Comparison, compare_images
 from imagebuilder.comparison.boots import Boots
 from imagebuilder.comparison.members import of_initrd
 from imagebuilder.errors import StepError
 from imagebuilder.options import Options
 from imagebuilder.progress import Cancel
-from imagebuilder.smoke import cpio
 
 
 class Compared:
