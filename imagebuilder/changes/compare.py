@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imagebuilder.changes.difference import Difference, text_lines
 from imagebuilder.changes.rendered import Rendered, rendered
@@ -73,6 +73,7 @@ def compare(old: Rendered, new: Rendered, copied: Sequence[Copied] = ()) -> tupl
     found = list(_compared(dict(things_of(old, was)), dict(things_of(new, now))))
     found += _of_scripts(was.scripts if was else (), now.scripts if now else ())
     if new.resolved:
+        found = [_with_content(each, new.resolved, copied) for each in found]
         found += _contents(new.resolved, copied, {each.name for each in found})
     return tuple(found)
 
@@ -114,6 +115,19 @@ def _difference(thing: Thing, old: State | None, new: State | None) -> Differenc
         detail=text_lines(old.text if old else "", new.text if new else ""),
         where=last.where if last else None,
     )
+
+
+def _with_content(
+    found: Difference, resolved: ResolvedRecipe, copied: Sequence[Copied]
+) -> Difference:
+    """Return a difference of an entry of ``files`` with the lines of what it copies."""
+    if found.kind != "file" or found.detail:
+        return found
+    sources = [each.source for each in resolved.recipe.files if each.path == found.name]
+    for each in copied:
+        if each.texts and any(each.path == source.removeprefix("./") for source in sources):
+            return replace(found, detail=text_lines(*map(_hidden, each.texts)))
+    return found
 
 
 def _contents(

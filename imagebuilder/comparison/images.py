@@ -193,7 +193,7 @@ def _of_files(
         yield from aspects.differences("user", accounts.users(before), accounts.users(after))
         yield from aspects.differences("group", accounts.groups(before), accounts.groups(after))
         theirs = packages.files_of(other, (before, after))
-        paths = []
+        paths, likely = [], 0
         for path in files.changed(before, after):
             is_packages = path in theirs or (
                 bool(other) and packages.is_made(path, before.get(path), after.get(path))
@@ -201,8 +201,13 @@ def _of_files(
             is_unit = units.is_told(path, before) or units.is_told(path, after)
             if is_packages or is_unit or path in accounts.FILES:
                 explained.add(path)
+            elif other and packages.is_likely(path, new.packages.manager):
+                explained.add(path)
+                likely += 1
             elif not (ports and path in _FIREWALL):
                 paths.append(path)
+        if likely:
+            notes.append(f"below /usr, {counted(likely, 'file')} taken for those of the packages")
         explained.update(paths)
         yield from _bounded(files.differences(before, after, paths), notes)
     if old.artefacts.get(INITRD) != new.artefacts.get(INITRD):

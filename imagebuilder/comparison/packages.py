@@ -10,6 +10,7 @@ from imagebuilder.comparison.members import Member
 from imagebuilder.debversion import DebianVersion
 from imagebuilder.errors import InputError
 from imagebuilder.image import Package, PackageList
+from imagebuilder.rpmversion import is_later
 
 _ALTERNATIVES = "/etc/alternatives/"  # where the links of update-alternatives(1) lead
 _LISTS = "var/lib/dpkg/info/"
@@ -89,8 +90,8 @@ def _version(package: Package | None, other: Package | None) -> str:
 
 def _direction(old: Package, new: Package, manager: str) -> str:
     """Return ``up`` or ``down``; "" where versions cannot be compared."""
-    if manager != "dpkg":
-        return ""
+    if manager == "rpm":
+        return "up" if is_later(old.version, new.version) else "down"
     try:
         return "up" if DebianVersion(old.version) < DebianVersion(new.version) else "down"
     except InputError:
@@ -105,6 +106,11 @@ def files_of(packages: Collection[str], sides: Sequence[Mapping[str, Member]]) -
             for path in _lists(name, members):
                 found.update(map(_merged, bytes(members[path].data).decode().splitlines()))
     return frozenset(found)
+
+
+def is_likely(path: str, manager: str) -> bool:
+    """Return whether a path is one of packages whose lists cannot be read: those of RPM."""
+    return manager == "rpm" and path.startswith("usr/") and not path.startswith("usr/local/")
 
 
 def is_made(path: str, *members: Member | None) -> bool:

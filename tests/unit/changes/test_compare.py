@@ -148,6 +148,17 @@ def test_copied_files_show_their_lines(root: Path) -> None:
     assert "+http://host/" in found.detail
 
 
+def test_a_file_that_is_copied_anew_is_shown(root: Path) -> None:
+    (root / "issue").write_text("welcome\n")
+    with (root / "recipes/a.toml").open("a") as file:
+        file.write('[[files]]\nsource = "issue"\npath = "/etc/issue"\n')
+    (found,) = find_changes(Project.open(root), in_detail=True).images[0].differences
+    assert (str(found), found.detail) == (
+        "+ file /etc/issue: issue its own mode root:root",
+        "+welcome",
+    )
+
+
 def test_of_a_copied_folder_each_file_is_told(root: Path) -> None:
     (root / "recipes/b.toml").write_text(
         'extends = "a"\n[[files]]\nsource = "conf/"\npath = "/etc/conf"\n'

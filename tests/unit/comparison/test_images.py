@@ -184,6 +184,25 @@ def test_packages_that_nobody_asked_for_came_along(compared: Compared) -> None:
     ]
 
 
+def test_files_of_rpms_are_counted(compared: Compared, tmp_path: Path) -> None:
+    """No list of theirs can be read, but they are where packages put files."""
+    both = []
+    for version in ("1.0-1", "1.0~rc1-1"):
+        tree = {"usr/bin/tool": version, "usr/local/bin/own": version, "etc/tool.conf": version}
+        image = make(tmp_path, tree=tree, packages={"tool": version})
+        listed = image.path / "packages.json"
+        listed.write_text(listed.read_text().replace('"dpkg"', '"rpm"'))
+        both.append(image)
+    options = Options.make(cache_dir=tmp_path / "cache")
+    found = compare_images(both[0], both[1], options=options)
+    assert [str(each).partition(": size")[0] for each in found.differences] == [
+        "~ package tool: 1.0-1 → 1.0~rc1-1 (a step back)",
+        "~ file /etc/tool.conf",
+        "~ file /usr/local/bin/own",
+    ]
+    assert found.notes[-1] == "below /usr, 1 file taken for those of the packages"
+
+
 def test_without_files_the_kickstart_says_what_it_can(compared: Compared) -> None:
     found = compared(
         files=False,
