@@ -360,7 +360,7 @@ def _effect(name: str, both: Both, moved: Sequence[Moved]) -> Effect | None:
         or any(reasons.is_lock(name, both, each.path) for each in moved)
     ):
         return "image"
-    return "tests" if other else None
+    return "tests" if other or any(reasons.is_script(both, each) for each in moved) else None
 
 
 def _said(error: ImageBuilderError | None) -> tuple[str, str]:

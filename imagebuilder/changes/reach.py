@@ -24,7 +24,7 @@ LOCK = ".lock.json"
 _EXTENDS = re.compile(r"""^\s*["']?extends["']?\s*=\s*["']([^"'\n]*)["']""", re.MULTILINE)
 _INCLUDE = re.compile(r"^[ \t]*%(?:include|ksappend)\b(.*)$", re.MULTILINE)
 _FRAGMENT = re.compile(r"""["']([^"'\n]*\.ks)["']""")
-_SOURCE = re.compile(r"""\bsource["']?\s*=\s*["']([^"'\n]*)["']""")
+_SOURCE = re.compile(r"""\b(?:source|script)["']?\s*=\s*["']([^"'\n]*)["']""")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{% .*?%\}|<#--.*?--#>|\{\{.*|\{% .*")
 _MATRIX = re.compile(r"""^\s*\[?["']?matrix\b""", re.MULTILINE)
 _LINKS = 8  # that lead to one another

@@ -11,6 +11,7 @@ from typing import Any
 from imagebuilder.changes.git import Moved
 from imagebuilder.changes.reach import KICKSTARTS, LOCK, RECIPES, is_part
 from imagebuilder.changes.rendered import Rendered
+from imagebuilder.checks import ScriptCheck
 from imagebuilder.errors import Location
 from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
@@ -62,6 +63,8 @@ def _how(path: str, where: Location) -> str:
         return "included by"
     if path.startswith(RECIPES):
         return "extended by"
+    if (where.key or "").startswith("checks."):
+        return "run by"
     return "named by" if path.startswith(KICKSTARTS) else "copied by"
 
 
@@ -116,7 +119,7 @@ def find(name: str, both: Both, moved: Sequence[Moved]) -> tuple[Reason, ...]:
         both: what it comes to, before and after.
         moved: all that changed.
     """
-    looks = (_of_fragment, _of_recipe, _of_lock, _of_settings, _of_copied)
+    looks = (_of_fragment, _of_recipe, _of_lock, _of_settings, _of_copied, _of_script)
     found = [
         reason
         for each in (moved if both.is_wrong else _near(name, both, moved))
@@ -149,6 +152,16 @@ def is_copied(both: Both, each: Moved) -> Location | None:
             ):
                 assert side.resolved
                 return side.resolved.place(f"files.{n}")
+    return None
+
+
+def is_script(both: Both, each: Moved) -> Location | None:
+    """Return the check of a recipe that runs a path in the guest, or None."""
+    for side in both.sides:
+        for n, check in enumerate(side.resolved.recipe.checks if side.resolved else ()):
+            if isinstance(check, ScriptCheck) and check.script in (each.path, each.before):
+                assert side.resolved
+                return side.resolved.place(f"checks.{n}")
     return None
 
 
@@ -246,6 +259,11 @@ def _of_settings(_name: str, both: Both, each: Moved, _moved: object) -> Reason 
 
 def _of_copied(_name: str, both: Both, each: Moved, _moved: object) -> Reason | None:
     where = is_copied(both, each)
+    return _reason(each, via=(where,)) if where else None
+
+
+def _of_script(_name: str, both: Both, each: Moved, _moved: object) -> Reason | None:
+    where = is_script(both, each)
     return _reason(each, via=(where,)) if where else None
 
 

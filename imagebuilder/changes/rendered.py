@@ -21,7 +21,7 @@ _ELSEWHERE = frozenset(
     )
 )
 # What only the tests of the image follow from.
-TESTS = ("checks", "smoke")
+TESTS = ("checks", "smoke", "waivers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +114,8 @@ def rendered(project: Project, name: str) -> Rendered:
         return Rendered(parts={}, wrong=error)
     recipe = resolved.recipe
     parts = recipe.model_dump(mode="json", exclude=set(_ELSEWHERE))
+    # Those of lint's findings change nothing.
+    parts["waivers"] = [each.model_dump(mode="json") for each in resolved.check_waivers]
     settings = project.settings
     if recipe.locked is None:
         parts["locked"] = settings.locked

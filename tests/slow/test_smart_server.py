@@ -48,9 +48,14 @@ command = "cat /sys/fs/cgroup/system.slice/cpuset.cpus.effective"
 matches = "^0-1$"
 
 [[checks]]
+ovs_bridge = "br0"
+tags = { storage0 = 20 }
+
+[[checks]]
 name = "the host has an address in a VLAN"
-command = "ovs-vsctl get port storage0 tag && ip -brief address show dev storage0"
-matches = "192\\\\.0\\\\.2\\\\.9/24"
+interface = "storage0"
+addresses = ["192.0.2.9/24"]
+needs = ["Open vSwitch bridge br0"]
 
 [[checks]]
 name = "a VLAN has a name for guests"
@@ -76,8 +81,9 @@ command = "systemctl is-active srv-images.automount"
 
 [[checks]]
 name = "libvirt's manager has an account"
-command = "id virtadmin && passwd --status virtadmin"
-matches = "libvirt"
+user = "virtadmin"
+groups = ["libvirt"]
+password = "locked"
 
 [[checks]]
 name = "libvirt does not listen without a certificate"

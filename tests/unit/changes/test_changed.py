@@ -125,6 +125,24 @@ def test_checks_alone(root: Path) -> None:
     assert said(root) == {"c": ["tests", "recipes/c.toml (checks)"]}
 
 
+def test_scripts_and_waivers_of_checks(root: Path) -> None:
+    with (root / "recipes/c.toml").open("a") as file:
+        file.write('[[checks]]\nscript = "checks/disk.sh"\n')
+    (root / "checks").mkdir()
+    (root / "checks/disk.sh").write_text("true\n")
+    commit(root)
+    (root / "checks/disk.sh").write_text("false\n")
+    assert said(root) == {"c": ["tests", "checks/disk.sh, run by recipes/c.toml"]}
+    commit(root)
+    waiver = '[[waivers]]\n{} = "{}"\nreason = "r"\nuntil = 2099-01-01\n'
+    with (root / "recipes/c.toml").open("a") as file:
+        file.write(waiver.format("code", "IB104"))
+    assert said(root) == {}
+    with (root / "recipes/c.toml").open("a") as file:
+        file.write(waiver.format("check", "script checks/disk.sh"))
+    assert said(root) == {"c": ["tests", "recipes/c.toml (waivers)"]}
+
+
 def test_copied_files(root: Path) -> None:
     (root / "files/conf/two words").write_text("2\n")
     why = "files/conf/two words, added, copied by recipes/b.toml"
