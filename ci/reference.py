@@ -13,6 +13,7 @@ from lint_reference import page as lint
 from pydantic import BaseModel
 
 from imagebuilder import checks, distro, lockfile
+from imagebuilder.budget import Budget
 from imagebuilder.engines.direct.fate_commands import COMMANDS
 from imagebuilder.engines.direct.fate_kinds import Fate, Row
 from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
@@ -298,6 +299,7 @@ def recipes() -> str:
         "[livemedia]": LivemediaOptions,
         "[smoke]": SmokeOptions,
         "[[smoke.nics]]": Nic,
+        "[smoke.budget]": Budget,
         "[[files]]": FileEntry,
         "[declare.NAME]": Declared,
         "[secrets.NAME]": SecretSource,

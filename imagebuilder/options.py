@@ -39,6 +39,7 @@ class Options:
         remote_cache: the URL of the remote cache, or "" to do without; None: as the environment
             or the project says.
         retries: how often a boot that did not pass is repeated, at most.
+        measure_memory: also find out how much memory an image needs to come up.
     """
 
     cache_dir: Path
@@ -52,6 +53,7 @@ class Options:
     paths: tuple[str, ...] = ()
     remote_cache: str | None = None
     retries: int = 0
+    measure_memory: bool = False
 
     @classmethod
     def make(
@@ -68,6 +70,7 @@ class Options:
         paths: Sequence[str] = (),
         remote_cache: str | None = None,
         retries: int = 0,
+        measure_memory: bool = False,
     ) -> Options:
         """Return options with what is not given at its default."""
         return cls(
@@ -82,4 +85,5 @@ class Options:
             paths=tuple(paths),
             remote_cache=remote_cache,
             retries=retries,
+            measure_memory=measure_memory,
         )

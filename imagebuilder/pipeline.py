@@ -221,7 +221,8 @@ def smoke_image(
     resolved = project.resolve(recipe or image.recipe)
     stored = smoke.load_report(image)
     machine = smoke.over_paths(resolved.recipe.smoke, options.paths)
-    if stored and not options.again and not why_untested(image, resolved, options):
+    unknown = options.measure_memory and (stored is None or stored.memory is None)
+    if stored and not (options.again or unknown or why_untested(image, resolved, options)):
         Reporter(subject=image.recipe, observer=options.observer).reused(
             "smoke", f"it passed at {stored.started}, and nothing changed since"
         )
@@ -238,6 +239,7 @@ def smoke_image(
         arch=resolved.recipe.arch,
         waivers=resolved.check_waivers,
         retries=options.retries,
+        measure_memory=options.measure_memory,
     )
 
 

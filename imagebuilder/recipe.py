@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from imagebuilder.budget import Budget
 from imagebuilder.checks import Check
 from imagebuilder.livemedia_options import LivemediaOptions
 from imagebuilder.names import NAME_PATTERN, RecipeName, why_no_argument
@@ -199,6 +200,9 @@ class SmokeOptions(_Table):
         le=7200,
         description="seconds from power-on to multi-user.target under KVM; "
         "five times that under software emulation",
+    )
+    budget: Budget = Field(
+        default_factory=Budget, description="a table of its own: what the image may cost"
     )
     paths: tuple[BootPathName, ...] = Field(
         default=("pxe-bios",),

@@ -40,4 +40,5 @@ class Context:
             accel=getattr(self.args, "accel", "auto"),
             paths=getattr(self.args, "paths", ()),
             retries=getattr(self.args, "retries", 0),
+            measure_memory=getattr(self.args, "find_memory", False),
         )

@@ -209,7 +209,21 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="let a file hold the image's path, written when that is another one: for make",
     )
-    booting = verb("test", "Boot images over PXE and run their checks.", verbs.test, work, testing)
+    booting = verb(
+        "test", "Boot images over PXE and run their checks.", verbs.test, work, testing, where
+    )
+    booting.add_argument(
+        "--find-memory",
+        action="store_true",
+        help="also find out how much memory an image needs to come up: up to eight boots more",
+    )
+    booting.add_argument(
+        "--compare",
+        metavar="CHANNEL",
+        default="",
+        help="say how much larger an image is than the last release of this channel; it fails if "
+        "that is more than its budget allows",
+    )
     booting.add_argument(
         "--path",
         action="append",

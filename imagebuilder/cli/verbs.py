@@ -74,12 +74,14 @@ def test(context: Context) -> int:
             return _question(context, any(_untested(context, work, each) for each in outlooks))
 
         reports = TestReports(context.args.reports, names)
+        channel = context.args.compare
+        catalog = _catalog(context, work) if channel else None
 
         def make(name: str) -> SmokeReport:
             with reports.of(name):
                 image = work.image(name)
                 _say_image(context, image)
-                return _test(context, work, image, reports)
+                return _test(context, work, image, reports, catalog, channel)
 
         with reports.written():
             return _each(context, names, make)
@@ -88,17 +90,10 @@ def test(context: Context) -> int:
 def publish(context: Context) -> int:
     """``publish``."""
     from imagebuilder import pipeline
-    from imagebuilder.catalog import Catalog
 
     with planning(context) as work:
         project = work.project
-        url = context.args.catalog or project.settings.catalog
-        if not url:
-            raise InputError(
-                "no catalog is named",
-                fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
-            )
-        catalog = Catalog.open(url, exports=project.settings.exports_of(url))
+        catalog = _catalog(context, work)
         channel = context.args.channel or project.settings.channel
         names = work.names()
         outlooks = _outlooks(context, work, names)
@@ -120,7 +115,9 @@ def publish(context: Context) -> int:
             with reports.of(name):
                 image = work.image(name)
                 _say_image(context, image)
-                report = None if override else _test(context, work, image, reports)
+                report = None
+                if not override:
+                    report = _test(context, work, image, reports, catalog, channel)
             release = pipeline.publish_image(
                 project,
                 image,
@@ -284,11 +281,37 @@ def _say_image(context: Context, image: Image) -> None:
         context.out.say(f"  note: {note}")
 
 
-def _test(context: Context, work: Planning, image: Image, reports: TestReports) -> SmokeReport:
+def _catalog(context: Context, work: Planning) -> Catalog:
+    from imagebuilder.catalog import Catalog
+
+    settings = work.project.settings
+    url = context.args.catalog or settings.catalog
+    if not url:
+        raise InputError(
+            "no catalog is named",
+            fix="say --catalog URL, set IMAGEBUILDER_CATALOG, or name it in imagebuilder.toml",
+        )
+    return Catalog.open(url, exports=settings.exports_of(url))
+
+
+def _test(
+    context: Context,
+    work: Planning,
+    image: Image,
+    reports: TestReports,
+    catalog: Catalog | None,
+    channel: str,
+) -> SmokeReport:
+    """Test an image; say what that found, and how it compares with what a channel names."""
     from imagebuilder import pipeline
     from imagebuilder.smoke import report_error, report_text
 
-    report = pipeline.smoke_image(work.project, image, work.options)
+    stored = pipeline.smoke_image(work.project, image, work.options)
+    report = stored
+    if catalog and stored.passed:
+        from imagebuilder.growth import compare_sizes
+
+        report = compare_sizes(work.project, stored, image, catalog, channel)
     reports.add(report)
     context.out.data("report", report.model_dump(mode="json"))
     context.out.say(report_text(report))
@@ -296,12 +319,19 @@ def _test(context: Context, work: Planning, image: Image, reports: TestReports) 
         error = report_error(report, image)
         error.where = error.where or _place_of_check(work, report)
         raise error
-    return report
+    # What is compared with changes; what is kept, and published, is about this image alone.
+    return stored
 
 
 def _place_of_check(work: Planning, report: SmokeReport) -> Location | None:
-    """Return where the first check that does not hold stands in the recipe."""
+    """Return where the first check that does not hold, or the budget, stands in the recipe."""
     resolved = work.project.resolve(report.recipe)
+    if report.exceeded and not any(boot.failed_checks for boot in report.last_boots):
+        first = report.exceeded[0]
+        key = "memory_mib" if first.what == "memory" else first.what
+        key = "boot_seconds" if first.what.startswith("boot ") else key
+        key = "growth_percent" if first.unit == "%" else key
+        return resolved.place(f"smoke.budget.{key}")
     titles = [each.title for each in resolved.recipe.checks]
     for each in report.checks:
         if each.counts_against and each.title in titles:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.catalog import Catalog, Release
+from imagebuilder.catalog import Catalog
 from imagebuilder.comparison import Comparison, compare_images
-from imagebuilder.errors import CatalogError, InputError
+from imagebuilder.errors import InputError
+from imagebuilder.growth import last_other_release
 from imagebuilder.image import FACTS, Image
 from imagebuilder.options import Options
 from imagebuilder.project import Project
@@ -42,7 +43,7 @@ def since_release(
     Raises:
         CatalogError: the catalog cannot be reached, or holds what it must not.
     """
-    release = _last_other(catalog, image, channel)
+    release = last_other_release(catalog, image, channel)
     if release is None:
         return None
     return Since(
@@ -83,17 +84,3 @@ def _age(image: Image) -> tuple[str, int]:
 
 def _folders(place: Path) -> list[Path]:
     return [each for each in place.iterdir() if each.is_dir() and not each.is_symlink()]
-
-
-def _last_other(catalog: Catalog, image: Image, channel: str) -> Release | None:
-    """Return the newest release that a channel named and that is of another image."""
-    try:
-        moves = catalog.history(image.recipe, channel)
-    except CatalogError:
-        if any(each.channel == channel for each in catalog.channels(image.recipe)):
-            raise
-        return None
-    for move in reversed(moves):
-        if not move.release.endswith(image.id):
-            return catalog.show(image.recipe, move.release)
-    return None

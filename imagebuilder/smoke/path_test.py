@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -116,6 +116,17 @@ class PathTest:
             self.reporter.note(STEP, f"{self.path.name} did not pass: boot {attempt} ({again})")
             last = self._reports(used, self._boot(used, attempt), attempt, [])
         return (*boots, *last)
+
+    def with_memory(self, mib: int, used: Accelerator) -> BootReport:
+        """Boot the image once in a machine with so much memory, and look at no checks."""
+        smaller = replace(
+            self,
+            options=self.options.model_copy(update={"memory_mib": mib, "machines": 1}),
+            checks=(),
+            logs=self.logs / f"memory-{mib}",
+        )
+        smaller.logs.mkdir()
+        return smaller._reports(used, smaller._boot(used, 1), 1, [])[0]
 
     def _folder(self, attempt: int, machine: int = 1) -> Path:
         name = self.path.name if machine == 1 else f"{self.path.name}-machine{machine}"

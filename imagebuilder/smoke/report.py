@@ -99,6 +99,28 @@ class Failure(_Model):
     )
 
 
+class BudgetResult(_Model):
+    """Whether an image keeps to one line of its budget."""
+
+    what: str = Field(description="image, initrd, rootfs, memory, boot PATH, growth of …")
+    limit: float | None = Field(default=None, description="what is allowed; null: no limit")
+    measured: float | None = Field(default=None, description="what it costs")
+    unit: Literal["bytes", "MiB", "s", "%"]
+    outcome: Literal["kept", "exceeded", "not-measured", "noted"] = Field(
+        description="noted: there is no limit"
+    )
+    message: str = Field(description="both in words")
+
+
+class MemoryNeed(_Model):
+    """How much memory an image needs to reach multi-user.target, found by bisection."""
+
+    mib: int = Field(description="the least that was enough")
+    too_little_mib: int = Field(description="the most that was not")
+    boots: int = Field(description="how many it took")
+    path: str = Field(description="over which it was booted")
+
+
 class BootReport(_Model):
     """One boot of the image over one path, and what was found in the guest."""
 
@@ -151,7 +173,9 @@ class SmokeReport(_Model):
     tested: str = Field(description="a digest of the checks, the options and the way of testing")
     started: str = Field(description="RFC 3339, UTC")
     seconds: float = Field(description="of the whole test")
-    passed: bool = Field(description="the last boot over each path passed")
+    passed: bool = Field(
+        description="the last boot over each path passed, and the image keeps to its budget"
+    )
     flaky: bool = Field(
         default=False,
         description="it passed, but over some path only when the boot was repeated",
@@ -162,6 +186,20 @@ class SmokeReport(_Model):
     failure: Failure | None = Field(
         default=None, description="why nothing was booted: the image is not what was built"
     )
+    budgets: tuple[BudgetResult, ...] = Field(
+        default=(), description="what it costs, by the recipe's budget"
+    )
+    memory: MemoryNeed | None = Field(
+        default=None, description="the memory that it needs, if that was found out"
+    )
+    warnings: tuple[str, ...] = Field(
+        default=(), description="what firmware and boot loaders may not carry of it"
+    )
+
+    @property
+    def exceeded(self) -> tuple[BudgetResult, ...]:
+        """The lines of the budget that it does not keep to."""
+        return tuple(each for each in self.budgets if each.outcome == "exceeded")
 
     @property
     def last_boots(self) -> tuple[BootReport, ...]:

@@ -30,6 +30,12 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
         if boot.failure:
             return _broken(report, boot.failure, image, boot)
     found = [(boot, check) for boot in failed for check in boot.failed_checks]
+    if not found and report.exceeded:
+        costs = "; ".join(each.message for each in report.exceeded)
+        return CheckError(
+            f"{report.recipe} exceeds its budget: {costs}",
+            fix="imagebuilder diff says what grew; the budget is [smoke.budget] of the recipe",
+        )
     several = len(report.last_boots) > 1
     names = ", ".join(
         f"{check.title} ({boot.name})" if several else check.title for boot, check in found
@@ -77,6 +83,14 @@ def report_text(report: SmokeReport) -> str:
     ]
     for boot in report.boots:
         lines += _boot_lines(boot)
+    lines += (f"  {each.outcome:7}  budget: {each.message}" for each in report.budgets)
+    if report.memory:
+        need = report.memory
+        lines.append(
+            f"  memory               {need.mib} MiB are enough to come up, {need.too_little_mib} "
+            f"MiB are not ({need.path}, {need.boots} boots)"
+        )
+    lines += (f"  warning: {each}" for each in report.warnings)
     if report.last_boots:
         lines.append(f"  {summary_of(report)}")
     return "\n".join(lines)

@@ -16,16 +16,21 @@ from imagebuilder.image import Image
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import AccelChoice, choose
+from imagebuilder.smoke.budgets import judge, sizes_of, warnings
 from imagebuilder.smoke.guest import runner_script
 from imagebuilder.smoke.machine import ARCH, TCG_CPU_MODELS
+from imagebuilder.smoke.memory import find_memory
 from imagebuilder.smoke.path_test import STEP, PathTest
 from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
 from imagebuilder.smoke.rack import find_rack_tools, layout_of, needs_rack
 from imagebuilder.smoke.report import (
+    Accelerator,
     BootReport,
     Failure,
+    MemoryNeed,
     SmokeReport,
     digest_of,
+    load_report,
     passed_only_again,
     store_report,
 )
@@ -45,6 +50,7 @@ def smoke_test(
     waivers: Sequence[Waiver] = (),
     today: date | None = None,
     retries: int = 0,
+    measure_memory: bool = False,
 ) -> SmokeReport:
     """Boot an image as a machine of the fleet would, and look at the checks in it.
 
@@ -63,6 +69,8 @@ def smoke_test(
         waivers: of checks that may fail.
         today: the day by which these are judged; None: that of the clock, UTC.
         retries: how often a boot that did not pass is repeated, at most; each is in the report.
+        measure_memory: also find out how much memory the image needs, if it passed; that takes
+            up to eight more boots, without checks.
 
     Raises:
         HostError: QEMU or its iPXE ROM is not installed.
@@ -110,6 +118,11 @@ def smoke_test(
             boots = () if failure else _boot_all(tests, accel, retries)
             last = {boot.name: boot for boot in boots}
             passed = failure is None and all(boot.passed for boot in last.values())
+            memory = _known_memory(image)
+            if measure_memory and passed:
+                memory = _memory_of(tests[0], last[tests[0].path.name].accelerator)
+            costs = () if failure else judge(options.budget, image, tuple(last.values()), memory)
+            passed = passed and not any(each.outcome == "exceeded" for each in costs)
             report = SmokeReport(
                 image=image.id,
                 recipe=image.recipe,
@@ -120,6 +133,9 @@ def smoke_test(
                 flaky=passed and passed_only_again(boots),
                 boots=boots,
                 failure=failure,
+                budgets=costs,
+                memory=memory,
+                warnings=warnings(image),
             )
             store_report(report, image.smoke_dir)
     return report
@@ -144,6 +160,33 @@ def _boot_all(
         boots += test.run(used, may_fall_back=accel == "auto", retries=retries)
         used = boots[-1].accelerator
     return tuple(boots)
+
+
+def _memory_of(test: PathTest, used: Accelerator) -> MemoryNeed:
+    """Find out how much memory an image needs that came up with what the recipe gives it."""
+
+    def comes_up(mib: int) -> bool:
+        seen = test.with_memory(mib, used)
+        short = any("memory" in each.meaning for each in seen.console_findings)
+        up = seen.passed and not short
+        test.reporter.note(STEP, f"with {mib} MiB it {'comes up' if up else 'does not come up'}")
+        return up
+
+    # What it is made of lies in memory: with less it cannot come up.
+    sizes = sizes_of(test.image)
+    least = sum(sizes.values()) >> 20
+    return find_memory(
+        comes_up,
+        enough=test.options.memory_mib,
+        too_little=min(least, test.options.memory_mib),
+        path=test.path.name,
+    )
+
+
+def _known_memory(image: Image) -> MemoryNeed | None:
+    """Return what an earlier test found out: the image is the same."""
+    report = load_report(image)
+    return report.memory if report and report.image == image.id else None
 
 
 def _not_as_built(image: Image) -> Failure | None:

@@ -42,7 +42,24 @@ def _suites(report: SmokeReport) -> list[TestSuite]:
         case.result = [_result(Error, report.failure.what, _text_of(report.failure), "image")]
         suite.add_testcase(case)
         return [suite]
-    return [_of_path(report, boot) for boot in report.last_boots]
+    suites = [_of_path(report, boot) for boot in report.last_boots]
+    if report.budgets:
+        suites.append(_of_budgets(report))
+    return suites
+
+
+def _of_budgets(report: SmokeReport) -> TestSuite:
+    suite = _suite(report, f"{report.recipe} budget")
+    for each in report.budgets:
+        case = _case(f"{report.recipe}.budget", each.what, 0.0)
+        if each.outcome == "exceeded":
+            case.result = [_result(Failure, each.message, "", "budget")]
+        elif each.outcome == "not-measured":
+            case.result = [Skipped(_clean(each.message))]
+        else:
+            case.system_out = _clean(each.message)
+        suite.add_testcase(case)
+    return suite
 
 
 def _of_path(report: SmokeReport, last: BootReport) -> TestSuite:

@@ -41,7 +41,29 @@ def _of_report(report: SmokeReport) -> list[list[str]]:
         said = {"message": report.failure.what, "fix": report.failure.fix}
         return [_point(False, f"{report.recipe} image", said)]
     last = {boot.name: boot for boot in report.boots}
-    return [_of_boot(report, boot, last[boot.name]) for boot in report.boots]
+    parts = [_of_boot(report, boot, last[boot.name]) for boot in report.boots]
+    return [*parts, _of_budgets(report)] if report.budgets else parts
+
+
+def _of_budgets(report: SmokeReport) -> list[str]:
+    name = f"{report.recipe} budget"
+    points = [
+        _point(
+            each.outcome != "exceeded",
+            each.what,
+            {"message": each.message},
+            f"SKIP {each.message}" if each.outcome == "not-measured" else "",
+        )
+        for each in report.budgets
+    ]
+    return [*_subtest(name, points), *_point(not report.exceeded, name, {})]
+
+
+def _subtest(name: str, points: list[list[str]]) -> list[str]:
+    lines = [f"# Subtest: {_escaped(name)}", f"    1..{len(points)}"]
+    for number, point in enumerate(points, 1):
+        lines += (f"    {line}" for line in _numbered(point, number))
+    return lines
 
 
 def _of_boot(report: SmokeReport, boot: BootReport, last: BootReport) -> list[str]:
@@ -58,9 +80,7 @@ def _of_boot(report: SmokeReport, boot: BootReport, last: BootReport) -> list[st
         }
     points = [_point(boot.failure is None, "boot", said)]
     points += [_of_check(check) for check in boot.checks]
-    lines = [f"# Subtest: {_escaped(name)}", f"    1..{len(points)}"]
-    for number, point in enumerate(points, 1):
-        lines += (f"    {line}" for line in _numbered(point, number))
+    lines = _subtest(name, points)
     directive = ""
     if not boot.passed and boot is not last and last.passed:
         directive = "TODO flaky: it passed when it was repeated"

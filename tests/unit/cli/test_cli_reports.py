@@ -121,3 +121,61 @@ def test_a_file_that_cannot_be_written(
     argv = ["test", "-C", str(root), "good", "--report", f"tap={tmp_path}/file/x"]
     assert main(argv) == 5
     assert "file/x cannot be written" in capsys.readouterr().err
+
+
+def test_growth_since_the_last_release(
+    root: Path,
+    tmp_path: Path,
+    fake_engine: FakeEngine,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    catalog = ["--catalog", f"file://{tmp_path}/catalog"]
+    recipe = root / "recipes/good.toml"
+    sizes = {"rootfs.squashfs": 1000, "initrd.img": 500, "vmlinuz": 100}
+
+    def made(request: Request, into: Path) -> None:
+        for name, size in sizes.items():
+            (into / name).write_bytes(bytes(size))
+
+    def verb(*argv: str) -> int:
+        status = main([argv[0], "-C", str(root), "good", *catalog, *argv[1:]])
+        said.append(capsys.readouterr())
+        return status
+
+    def change(growth: str) -> None:
+        """Let the recipe make another image."""
+        recipe.write_text(FILES["recipes/good.toml"] + f'[kernel]\nargs = ["n={len(said)}"]\n')
+        with recipe.open("a") as file:
+            file.write(growth and f"[smoke.budget]\ngrowth_percent = {growth}\n")
+
+    said: list[Any] = []
+    fake_engine.after_make = made
+    # Where there is no release there is nothing to compare with.
+    assert verb("test", "--compare", "testing") == 0
+    assert "larger" not in said[-1].out
+    assert verb("publish") == 0
+    sizes["rootfs.squashfs"] = 1120
+    change("")
+    assert verb("test", "--compare", "testing", "--json") == 0
+    line = next(row for row in said[-1].out.splitlines() if '"report"' in row)
+    grown = json.loads(line)["report"]["budgets"]
+    assert [(each["what"], each["measured"], each["outcome"]) for each in grown] == [
+        ("growth of image", 7.5, "noted"),
+        ("growth of initrd", 0.0, "noted"),
+        ("growth of rootfs", 12.0, "noted"),
+    ]
+    change("10")
+    junit = tmp_path / "junit.xml"
+    assert verb("test", "--compare", "testing", "--report", f"junit={junit}") == 3
+    assert "rootfs is 12 % larger than release" in said[-1].err
+    assert "good.toml:6" in said[-1].err  # the line of the budget
+    (suite,) = JUnitXml.fromfile(str(junit))
+    assert (suite.name, suite.failures) == ("good budget", 1)
+    assert verb("publish") == 3
+    # What is kept of the test is about the image alone.
+    assert verb("test") == 0
+    change("15")
+    assert verb("publish") == 0
+    # The same image again is still compared with the one before it.
+    assert verb("publish") == 0
+    assert "rootfs is 12 % larger than release" in said[-1].out

@@ -18,8 +18,10 @@ from imagebuilder.smoke.formats import FORMATS, NotTested, Results, render
 from imagebuilder.smoke.report import (
     Accelerator,
     BootReport,
+    BudgetResult,
     CheckResult,
     Failure,
+    MemoryNeed,
     SmokeReport,
     Waived,
     passed_only_again,
@@ -195,6 +197,35 @@ def test_text_has_everything_that_people_must_see() -> None:
         "its waiver can go: ticket #7",
         "2 of 3 checks passed, 1 waived; flaky",
         "other: not tested: apt failed",
+    ):
+        assert words in text
+
+
+def test_budgets_are_in_every_format() -> None:
+    budgets = (
+        BudgetResult(
+            what="rootfs", limit=1, measured=2, unit="bytes", outcome="exceeded", message="2 of 1"
+        ),
+        BudgetResult(what="memory", limit=1, unit="MiB", outcome="not-measured", message="later"),
+        BudgetResult(what="initrd", limit=2, measured=2, unit="bytes", outcome="kept", message="="),
+    )
+    need = MemoryNeed(mib=512, too_little_mib=448, boots=5, path="kernel")
+    costly = report(
+        boot(HELD), passed=False, budgets=budgets, memory=need, warnings=("initrd is large",)
+    )
+    assert [each.what for each in costly.exceeded] == ["rootfs"]
+    _, suite = junit(costly)
+    assert (suite.name, suite.tests, suite.failures, suite.skipped) == ("base budget", 3, 1, 1)
+    lines = tap(costly)
+    assert lines[1] == "1..2"
+    assert "    not ok 1 - rootfs" in lines
+    assert "    ok 2 - memory # SKIP later" in lines
+    assert "not ok 2 - base budget" in lines
+    text = render(Results(reports=(costly,)), "text").decode()
+    for words in (
+        "exceeded  budget: 2 of 1",
+        "512 MiB are enough to come up, 448 MiB are not",
+        "warning: initrd is large",
     ):
         assert words in text
 

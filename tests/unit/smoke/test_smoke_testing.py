@@ -15,13 +15,20 @@ from pathlib import Path
 import pytest
 from fakes import FakePrograms
 
+from imagebuilder.budget import Budget
 from imagebuilder.checks import CommandCheck, UnitCheck
 from imagebuilder.errors import HostError, InputError, Interrupted
 from imagebuilder.image import BOOT_SCRIPT, Image, measure
 from imagebuilder.progress import Cancel, Event
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.sandbox import wait_until_gone
-from imagebuilder.smoke import SmokeReport, load_report, smoke_test, why_not_up_to_date
+from imagebuilder.smoke import (
+    SmokeReport,
+    load_report,
+    report_error,
+    smoke_test,
+    why_not_up_to_date,
+)
 from imagebuilder.smoke.accel import AccelChoice
 
 CHECKS = [UnitCheck(unit="ssh.service"), CommandCheck(command="true")]
@@ -380,3 +387,37 @@ def test_a_waived_check_fails_no_test(image: Image, fake_qemu: Path, tmp_path: P
 
     assert outcome(date(2026, 6, 15)) == (True, "waived")
     assert outcome(date(2026, 6, 16)) == (False, "failed")
+
+
+def test_the_memory_that_an_image_needs_is_found_out_and_kept(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    """The machine comes up with 640 MiB or more."""
+    dead = FETCH + "echo 'Kernel panic - not syncing: System is deadlocked on memory'; sleep 30\n"
+    small = 'mib="$*"; mib=${mib##* -m }; mib=${mib%% *}\n'
+    small += f'[ "$mib" -ge 640 ] || {{ {dead} }}\n'
+    fake_qemu.write_text(small + GOOD + ALL_PASSED)
+    cache = tmp_path / "cache"
+    budget = Budget(memory_mib=600)
+
+    def smoke_again(options: SmokeOptions, measure: bool) -> SmokeReport:
+        return smoke_test(
+            image, CHECKS, options, accel="tcg", cache_dir=cache, measure_memory=measure
+        )
+
+    report = smoke_again(OPTIONS, True)
+    assert report.passed
+    assert report.memory
+    assert report.memory.too_little_mib < 640 <= report.memory.mib == 640
+    assert report.memory.boots <= 5
+    assert len(report.boots) == 1  # those with less memory say nothing of the image
+    logs = {path.name for path in image.smoke_dir.iterdir()}
+    assert {"memory-640", "memory-576", "pxe-bios"} <= logs
+    # Another test of this image need not find it out again; one with a budget is judged by it.
+    again = smoke_again(OPTIONS.model_copy(update={"budget": budget}), False)
+    assert again.memory == report.memory
+    assert [each.outcome for each in again.budgets] == ["exceeded"]
+    assert (again.passed, again.boots[0].passed) == (False, True)
+    error = report_error(again, image)
+    assert error.what == "base exceeds its budget: memory: 640 MiB more than 600 MiB"
+    assert error.exit_status == 3
