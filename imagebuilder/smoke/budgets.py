@@ -54,7 +54,7 @@ def judge(
     if budget.boot_seconds is not None:
         found += (
             _result(
-                f"boot {boot.path}",
+                f"boot {boot.name}",
                 budget.boot_seconds * SLOWNESS[boot.accelerator.used],
                 boot.seconds_to_multi_user,
                 "s",
