@@ -60,7 +60,7 @@ def build(plan: Plan, *, again: bool = False) -> Image:
                 if taken:
                     return taken
             made = _make(plan, place, again=again)
-        _share(plan, made)
+        share(plan, made)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise StepError(
@@ -70,8 +70,14 @@ def build(plan: Plan, *, again: bool = False) -> Image:
     return made
 
 
-def _share(plan: Plan, made: Image) -> None:
-    """Give what was made to the remote cache; nothing that goes wrong there is an error."""
+def share(plan: Plan, made: Image) -> None:
+    """Give what was made to the remote cache, if there is one that takes it and lacks it.
+
+    Nothing that goes wrong there is an error: it is said as a note.
+
+    Raises:
+        Interrupted: the reporter's request to stop was made; the image is as it is.
+    """
     sharing.share_image(plan.request, plan.steps[-1].id, made)
     if isinstance(plan.engine, SharingEngine):
         plan.engine.share(plan.request, plan.steps)

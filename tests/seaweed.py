@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ACCESS_KEY, SECRET_KEY = "tester", "tester-secret"
+READER_KEY, READER_SECRET = "reader", "reader-secret"  # may read, and not write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +45,19 @@ def running(folder: Path) -> Iterator[Server]:
     assert program
     (folder / "data").mkdir(parents=True)
     config = folder / "s3.json"
-    identity = {
-        "name": "tester",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
-    }
-    config.write_text(json.dumps({"identities": [identity]}))
+    identities = [
+        {
+            "name": "tester",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+            "actions": ["Read", "List"],
+        },
+    ]
+    config.write_text(json.dumps({"identities": identities}))
     master, volume, filer, s3 = _free_ports(4)
     argv = [
         str(program),

@@ -6,13 +6,16 @@ import base64
 import io
 import os
 import stat
+import subprocess
+import sys
 import tarfile
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from imagebuilder.engines.direct import layers
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Cancel
 from imagebuilder.remote.manifest import Tree
@@ -20,6 +23,7 @@ from imagebuilder.remote.trees import RefusedError, pack, unpack
 from imagebuilder.remote.worker import Order, run_pack, run_unpack
 
 ROOT = os.geteuid() == 0
+USER = 100_000
 # VFS_CAP_REVISION_2 with cap_net_raw, as setcap(8) writes it.
 CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
@@ -110,7 +114,57 @@ def test_what_cannot_be_kept_is_not_packed(tree: Path) -> None:
         pack(tree, io.BytesIO())
 
 
-Make = Callable[[tarfile.TarFile], None]
+def as_user(*args: str, stdin: str = "") -> str:
+    """Run Python where this user is root, and the other ids are subordinate ones.
+
+    sandbox.enclose does that for an ordinary user; these ids need not stand in /etc/subuid.
+    """
+    script = 'read ready && exec setpriv --reuid=0 --regid=0 --clear-groups "$@"'
+    process = subprocess.Popen(
+        [
+            "unshare",
+            "--user",
+            "--keep-caps",
+            "--",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            sys.executable,
+            "-P",
+            *args,
+        ],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    place = Path(f"/proc/{process.pid}")
+    deadline = time.monotonic() + 20
+    while (place / "ns/user").readlink() == Path("/proc/self/ns/user").readlink():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for name in ("uid_map", "gid_map"):
+        (place / name).write_text(f"0 0 1\n1 {USER + 1} 65535\n")
+    out, err = process.communicate(f"\n{stdin}", timeout=60)
+    assert process.returncode == 0, out + err
+    return out.strip()
+
+
+@pytest.mark.skipif(not ROOT, reason="other ids are given by root")
+def test_an_ordinary_user_gets_the_same_tree(tree: Path, tmp_path: Path) -> None:
+    """His files have subordinate ids; where images are made they have those of the image."""
+    packed = run_pack(Order(tree=tree, archive=tmp_path / "archive"), Cancel())
+    order = Order(tree=tmp_path / "out", archive=tmp_path / "archive", limits=packed.tree)
+    order.tree.mkdir()
+    as_user("-m", "imagebuilder.remote.worker", stdin=order.model_dump_json())
+    assert (order.tree / "etc/hosts").stat().st_uid == USER + 33
+    look = "import sys, pathlib; from imagebuilder.engines.direct.layers import listing; "
+    look += "print(listing(pathlib.Path(sys.argv[1])))"
+    assert as_user("-c", look, str(order.tree)) == layers.listing(tree)
+    # The kernel notes in whose namespace a capability holds: from inside it is as it was.
+    look = "import os, sys; print(os.getxattr(sys.argv[1], 'security.capability').hex())"
+    assert as_user("-c", look, str(order.tree / "usr/bin/tool")) == CAPABILITY.hex()
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
