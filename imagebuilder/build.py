@@ -48,7 +48,7 @@ def build(plan: Plan, *, again: bool = False) -> Image:
         reporter.reused("image", f"{plan.image_id}: {plan.steps[-1].reason}")
         return plan.image
     place = plan.folder.parent
-    try:
+    with _in_words():
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place, reporter):
             _clear(place)
@@ -60,25 +60,57 @@ def build(plan: Plan, *, again: bool = False) -> Image:
                 if taken:
                     return taken
             made = _make(plan, place, again=again)
-        share(plan, made)
+        share(plan, made, replace_it=again)
+    return made
+
+
+def take(plan: Plan) -> Image | None:
+    """Take the image of a plan from the remote cache, in place of what may be there.
+
+    Returns:
+        the image; None if the remote cache does not have it, or what it has is of no use.
+
+    Raises:
+        StepError: the disk is full.
+        Interrupted: the reporter's request to stop was made.
+    """
+    remote, reporter = plan.request.remote, plan.request.reporter
+    found = remote.look("image", plan.steps[-1].id, reporter) if remote else None
+    place = plan.folder.parent
+    with _in_words():
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place, reporter):
+            _clear(place)
+            return _taken(replace(plan, found=found), place)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn errors of the disk into this library's."""
+    try:
+        yield
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise StepError(
             f"{error.strerror or error}{where}",
             fix="make room on the disk" if error.errno == 28 else "see that it can be written",
         ) from error
-    return made
 
 
-def share(plan: Plan, made: Image) -> None:
+def share(plan: Plan, made: Image, *, replace_it: bool = False) -> None:
     """Give what was made to the remote cache, if there is one that takes it and lacks it.
 
     Nothing that goes wrong there is an error: it is said as a note.
 
+    Args:
+        plan: what was made.
+        made: the image.
+        replace_it: give the image though the remote cache has one.
+
     Raises:
         Interrupted: the reporter's request to stop was made; the image is as it is.
     """
-    sharing.share_image(plan.request, plan.steps[-1].id, made)
+    sharing.share_image(plan.request, plan.steps[-1].id, made, replace_it=replace_it)
     if isinstance(plan.engine, SharingEngine):
         plan.engine.share(plan.request, plan.steps)
 

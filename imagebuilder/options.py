@@ -38,6 +38,8 @@ class Options:
         paths: the ways in which tests boot, or ``all``; none: as each recipe says.
         remote_cache: the URL of the remote cache, or "" to do without; None: as the environment
             or the project says.
+        executor: where images are made, such as ``dask://HOST:PORT`` or ``local``; None: as the
+            environment or the project says.
         retries: how often a boot that did not pass is repeated, at most.
         measure_memory: also find out how much memory an image needs to come up.
     """
@@ -52,6 +54,7 @@ class Options:
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     paths: tuple[str, ...] = ()
     remote_cache: str | None = None
+    executor: str | None = None
     retries: int = 0
     measure_memory: bool = False
 
@@ -69,6 +72,7 @@ class Options:
         accel: Literal["auto", "kvm", "tcg"] = "auto",
         paths: Sequence[str] = (),
         remote_cache: str | None = None,
+        executor: str | None = None,
         retries: int = 0,
         measure_memory: bool = False,
     ) -> Options:
@@ -84,6 +88,7 @@ class Options:
             accel=accel,
             paths=tuple(paths),
             remote_cache=remote_cache,
+            executor=executor,
             retries=retries,
             measure_memory=measure_memory,
         )

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagebuilder import cache, command, sharing
-from imagebuilder.build import build
+from imagebuilder import cache, command, executors, sharing
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.image import Image
 from imagebuilder.names import PROJECT_FILE
@@ -180,7 +179,8 @@ def carry_out(plan: Plan, options: Options | None = None) -> Image:
         StepError, HostError, Interrupted: as for :func:`build_image`.
     """
     options = options or Options.make()
-    image = build(plan, again=options.again)
+    executor = executors.of_options(plan.resolved.project, options)
+    image = executor.build(plan, again=options.again)
     # To measure the cache takes a tenth of a second for each layer: only what grew is measured.
     if any(
         (not step.reused or step.remote) and plan.engine.has(options.cache_dir, step.name, step.id)

@@ -68,6 +68,11 @@ class ProjectFile(BaseModel):
         description="whether what is built here is shared by the remote cache, or only taken from "
         "it: `read-write` or `read-only`",
     )
+    executor: str = Field(
+        default="",
+        description="where images are made: `local`, which is the default, or `dask://HOST:PORT`, "
+        "the scheduler of a cluster of Dask workers",
+    )
     cache_limit: Annotated[int, BeforeValidator(_bytes)] = Field(
         default=30_000_000_000,
         description="how large the cache may be, such as `20 GB`: after a build what was not used "

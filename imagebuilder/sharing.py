@@ -148,8 +148,14 @@ def _wrong_facts(
     return ""
 
 
-def share_image(request: Request, step_id: str, made: Image) -> None:
+def share_image(request: Request, step_id: str, made: Image, *, replace_it: bool = False) -> None:
     """Give an image to the remote cache, unless that has it; logs stay here.
+
+    Args:
+        request: the recipe.
+        step_id: the id under which it is shared.
+        made: the image.
+        replace_it: give it in any case.
 
     Raises:
         Interrupted: somebody asked to stop.
@@ -159,7 +165,7 @@ def share_image(request: Request, step_id: str, made: Image) -> None:
         return
     if why_image_private(request.resolved, request.kickstart, request.vault):
         return
-    if remote.has("image", step_id, reporter):
+    if not replace_it and remote.has("image", step_id, reporter):
         return
     facts = made.path / image.FACTS
     files = [

@@ -38,6 +38,7 @@ class Context:
             offline=getattr(self.args, "offline", False),
             locked=getattr(self.args, "locked", None),
             accel=getattr(self.args, "accel", "auto"),
+            executor=getattr(self.args, "executor", None),
             paths=getattr(self.args, "paths", ()),
             retries=getattr(self.args, "retries", 0),
             measure_memory=getattr(self.args, "find_memory", False),

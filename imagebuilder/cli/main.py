@@ -137,6 +137,12 @@ def _parser() -> argparse.ArgumentParser:
         help="install what the mirrors have, though the recipe or the project says locked",
     )
 
+    work.add_argument(
+        "--executor",
+        metavar="URL",
+        help="where images are made: local, or dask://HOST:PORT (or IMAGEBUILDER_EXECUTOR)",
+    )
+
     testing = argparse.ArgumentParser(add_help=False)
     testing.add_argument(
         "--accel",

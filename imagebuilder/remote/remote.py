@@ -81,10 +81,12 @@ class Remote:
     Args:
         store: where it is.
         writes: whether results are shared with it.
+        source: the URL that it was opened by, for other machines.
     """
 
-    def __init__(self, store: ObjectStore, *, writes: bool = True) -> None:
+    def __init__(self, store: ObjectStore, *, writes: bool = True, source: str = "") -> None:
         self.store = store
+        self.source = source or store.url
         self._writes = writes
         self._lock = threading.Lock()
         self._said: set[str] = set()
@@ -301,7 +303,7 @@ _WORDS: dict[Kind, str] = {"image": "image", "packages": "package layer"}
 
 @lru_cache(maxsize=8)
 def _opened(url: str, mode: Mode) -> Remote:
-    return Remote(open_store(url, _PATIENCE), writes=mode == "read-write")
+    return Remote(open_store(url, _PATIENCE), writes=mode == "read-write", source=url)
 
 
 def opened(url: str, mode: Mode, where: Location | None = None) -> Remote:

@@ -83,7 +83,7 @@ def proxy(server: seaweed.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[F
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that hangs is given up at once; one that is busy has answered by then."""
-    patience = Patience(attempts=2, connect_seconds=1, read_seconds=2)
+    patience = Patience(attempts=1, connect_seconds=1, read_seconds=2)
     monkeypatch.setattr(remote, "_PATIENCE", patience)
 
 
