@@ -104,6 +104,8 @@ def attestations(context: Context) -> int:
             context.out.say(f"  builder  {said.builder}")
         for test in sorted(said.passed):
             context.out.say(f"  passed   {test}")
+        for test in sorted(said.warned):
+            context.out.say(f"  warned   {test}")
         for signer in signers:
             context.out.say(f"  signer   {signer}")
     return 0

@@ -106,6 +106,16 @@ _GENERAL = (
         fix="add [[checks]] that say what the image is for",
     ),
     Code(
+        code="IB108",
+        severity="error",
+        title="a script of a check cannot be carried into the guest",
+        meaning="The file of a check with `script` is missing, lies outside of the project, or is "
+        "larger than 1 MiB: the image would be built, and could not be tested.",
+        example='[[checks]]\nscript = "checks/storage.sh"',
+        example_is="recipe",
+        fix="add the file to the project, or mend the check",
+    ),
+    Code(
         code="IB111",
         severity="error",
         title="livemedia-creator refuses the kickstart",
@@ -152,6 +162,16 @@ _PACKAGES = (
         "on the way can put anything into the image.",
         example='repo --name=site --baseurl="deb [trusted=yes] http://repo.example.org/ ./"',
         fix="sign the repository and name its key with signed-by, or use https",
+    ),
+    Code(
+        code="IB205",
+        severity="error",
+        title="a check asks for a package that is not in the image",
+        meaning="It asks for a package that the image does not get. Where a script of the "
+        "kickstart installs software itself nothing is said: what it brings is not known.",
+        example='[[checks]]\npackage = "postfix"',
+        example_is="recipe",
+        fix="add the package, or mend the check",
     ),
 )
 

@@ -13,6 +13,7 @@ from imagebuilder.errors import HostError, ImageBuilderError, InputError, StepEr
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.lint import (
     bootable,
+    checks,
     contradictions,
     kernel,
     livemedia,
@@ -33,6 +34,7 @@ from imagebuilder.recipe import Recipe
 
 _CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     bootable.check,
+    checks.of_packages,
     contradictions.check,
     kernel.check,
     livemedia.check,
@@ -42,7 +44,7 @@ _CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     units.check,
 )
 # What is only found when the package index answers.
-_OF_INDEX = frozenset({"IB201", "IB203"})
+_OF_INDEX = frozenset({"IB201", "IB203", "IB205"})
 _OF_UNITS = frozenset({"IB401", "IB402"})
 
 
@@ -127,6 +129,7 @@ class _Look:
         if self.resolved.recipe.abstract:
             return
         self.findings += recipes.of_recipe(self.resolved)
+        self.findings += checks.of_recipe(self.resolved)
         try:
             self.kickstart = compose(self.resolved)
         except InputError as error:

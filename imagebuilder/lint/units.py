@@ -146,9 +146,9 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _unforeseen(subject: Subject) -> str:
     """Return why units may be there that nothing here tells of, or ""."""
-    installs = next((each for each in subject.scripts if _installs(each)), None)
-    if installs:
-        return f"the %{installs.script.kind} of {installs.script.where} installs software itself"
+    one = next((each for each in subject.scripts if installs(each)), None)
+    if one:
+        return f"the %{one.script.kind} of {one.script.where} installs software itself"
     # A kernel brings no units; a new one stands in the security archive alone.
     unlisted = [
         name
@@ -158,7 +158,8 @@ def _unforeseen(subject: Subject) -> str:
     return f"no archive lists the files of {listed(unlisted, limit=5)}" if unlisted else ""
 
 
-def _installs(script: ScriptText) -> bool:
+def installs(script: ScriptText) -> bool:
+    """Return whether a script brings software past the package list."""
     for statement in script.statements:
         for words in shell.commands(statement.text):
             name = shell.name_of(words)

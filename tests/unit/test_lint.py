@@ -499,3 +499,20 @@ def test_findings_are_the_same_each_time(make_project: MakeProject, tmp_path: Pa
     assert linted(project, tmp_path) == first
     assert [each.order for each in first] == sorted(each.order for each in first)
     assert settings(tmp_path).today == TODAY
+
+
+def test_packages_of_checks_are_not_told_where_a_script_installs(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    check = '[[checks]]\npackage = "postfix:amd64"\nversion = ">= 3"\n'
+    files = {**CLEAN, "recipes/child.toml": f'extends = "r"\nkickstarts = ["c.ks"]\n{check}'}
+    files["kickstarts/c.ks"] = "%post --erroronfail\nset -e\napt-get install -y postfix\n%end\n"
+    assert "IB205" not in {each.code for each in linted(make_project(files), tmp_path)}
+    files["kickstarts/c.ks"] = "%post --erroronfail\nset -e\ntrue\n%end\n"
+    told = [
+        each for each in linted(make_project(files, folder="two"), tmp_path) if each.code == "IB205"
+    ]
+    assert [each.text for each in told] == [
+        "a check asks for the package postfix, which the image does not get"
+    ]
+    assert told[0].where == Location(file="recipes/child.toml", line=4, key="checks.1.package")
