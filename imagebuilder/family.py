@@ -16,6 +16,7 @@ from imagebuilder.matrix import Variant
 from imagebuilder.merge import Node
 from imagebuilder.names import check_name
 from imagebuilder.recipe import SHIPPED
+from imagebuilder.steady import seen
 
 _SUFFIX = ".toml"
 _DEPTH_LIMIT = 32  # recipes that extend one another
@@ -175,7 +176,7 @@ class Family:
     def _file(self, name: str, where: Location | None, below: tuple[str, ...]) -> _Merged:
         path = self._path(name, where)
         known = self._merged.get(path)
-        if known and all(_stamp(each) == stamp for each, stamp in known.stamps.items()):
+        if known and _is_current(known, path):
             return known
         source = self._declaration(path, name, where)
         member, stamps = self._merge(source, name, below)
@@ -290,6 +291,18 @@ class Family:
             known = sorted({*self.files(), *self._homes})
             what = f"there is no recipe {name!r}"
         return InputError(what, where=where, fix=f"known are: {listed(known, near=name)}")
+
+
+def _is_current(known: _Merged, path: Path) -> bool:
+    """Return whether the files that a recipe is made of are as they were."""
+    looked = seen()
+    if looked is not None and looked.get(path) is known:
+        return True
+    if any(_stamp(each) != stamp for each, stamp in known.stamps.items()):
+        return False
+    if looked is not None:
+        looked[path] = known
+    return True
 
 
 def _listing(folder: Path) -> list[tuple[str, _Stamp]]:

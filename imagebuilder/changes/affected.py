@@ -23,6 +23,7 @@ from imagebuilder.kickstart.fragment import unchanging
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Cancel
 from imagebuilder.project import Project
+from imagebuilder.steady import steady
 
 # What of a project is laid out to be rendered; of what is copied into images, git's word will do.
 _LAID_OUT = ("recipes", "kickstarts", PROJECT_FILE)
@@ -221,26 +222,39 @@ def _laid_out(repository: Repository, commit: str) -> Iterator[Path]:
 
 
 def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
+    with steady():
+        return _compared(sides, cancel)
+
+
+def _compared(sides: _Sides, cancel: Cancel | None) -> Changes:
     old, broken = _opened(sides.old)
     moved = sides.moved
     if old and not _settings_matter(old, sides.new):
         moved = tuple(each for each in moved if each.path != PROJECT_FILE)
     paths = [path for each in moved for path in (each.path, each.before) if path]
     folders = [sides.new.root, *([old.root] if old else [])]
-    files = reach.reached([reach.Texts.read(folder) for folder in folders], paths)
+    texts = [reach.Texts.read(folder) for folder in folders]
+    paths += [each for side in texts for each in side.linked(paths)]
+    files = reach.reached(texts, paths)
     if broken:
         files = None
-    before = _names(old, files) if old else ()
     after = _names(sides.new, files)
+    # With the same recipes and project file there is but one thing to resolve.
+    is_same = bool(old) and not any(
+        path.startswith(reach.RECIPES) or path == PROJECT_FILE for path in paths
+    )
+    before = after if is_same else _names(old, files) if old else ()
     images: list[Affected] = []
     removed: list[str] = []
     for name in sorted({*before, *after}):
         if cancel:
             cancel.check()
-        was = rendered(old, name) if old and name in before else None
+        now = rendered(sides.new, name) if name in after else None
+        was = None
+        if old and name in before:
+            was = now.in_project(old) if is_same and now else rendered(old, name)
         if broken and was is None:
             was = Rendered(parts={}, wrong=broken)
-        now = rendered(sides.new, name) if name in after else None
         if was and not was.is_image:
             was = None
         if now and not now.is_image:
@@ -351,7 +365,10 @@ def _effect(name: str, both: Both, moved: Sequence[Moved]) -> Effect | None:
         return None if _said(old.error) == _said(new.error) else "broken"
     if old.error:
         return "image"
-    other = {key for key in {*old.parts, *new.parts} if old.parts.get(key) != new.parts.get(key)}
+    other: set[str] = set()
+    if old.parts is not new.parts:
+        keys = {*old.parts, *new.parts}
+        other = {key for key in keys if old.parts.get(key) != new.parts.get(key)}
     if (
         old.text != new.text
         or old.mirrors != new.mirrors

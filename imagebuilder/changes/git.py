@@ -185,19 +185,24 @@ class Repository:
         else:
             into.mkdir()
 
-    def _wanted(self, listed: str, names: Sequence[str]) -> Iterator[str]:
-        """Give the paths of an index that are to be laid out, as git wrote them.
+    def _wanted(self, listed: str, names: Sequence[str]) -> list[str]:
+        """Return the paths of an index that are to be laid out, as git wrote them.
 
-        Links are, wherever they are: what they lead to is what is copied into an image.
+        Links are, wherever they are: what they lead to is what is copied into an image.  If one
+        of those that are named is a link, everything is: it may lead anywhere.
         """
-        prefixes = tuple(f"{self._prefix}{name}" for name in names)
-        for line in listed.splitlines():
-            facts, _, path = line.partition("\t")
-            plain = _unquoted(path)
-            if facts.startswith(_LINK) or any(
-                plain == each or plain.startswith(f"{each}/") for each in prefixes
-            ):
-                yield path
+        whole = {f"{self._prefix}{name}" for name in names}
+        folders = tuple(f"{each}/" for each in whole)
+        rows = [line.partition("\t") for line in listed.splitlines()]
+        wanted: list[str] = []
+        for facts, _, path in rows:
+            plain, is_link = _unquoted(path), facts.startswith(_LINK)
+            is_named = plain in whole or plain.startswith(folders)
+            if is_named and is_link:
+                return [each for _, _, each in rows]
+            if is_named or is_link:
+                wanted.append(path)
+        return wanted
 
     def _lines(self, *argv: str) -> Iterator[str]:
         return map(_unquoted, self._git(*argv).stdout.splitlines())

@@ -17,6 +17,7 @@ from pathlib import Path
 from imagebuilder import shipped
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.recipe import SHIPPED
+from imagebuilder.steady import seen
 
 RECIPES, KICKSTARTS = "recipes/", "kickstarts/"
 LOCK = ".lock.json"
@@ -40,11 +41,13 @@ class Texts:
         recipes: by name; with ``imagebuilder/`` before it, one that comes along.
         fragments: by path below ``kickstarts/``.
         root: the project's folder, with all of its links.
+        links: recipe files and fragments that are links, with what they lead to: paths.
     """
 
     recipes: Mapping[str, str]
     fragments: Mapping[str, str]
     root: Path
+    links: Mapping[str, str]
 
     @classmethod
     def read(cls, root: Path) -> Texts:
@@ -60,7 +63,34 @@ class Texts:
                 for path in folder.rglob("*")
                 if path.is_file()
             }
-        return cls(recipes=recipes, fragments=fragments, root=root)
+        links = {
+            name: real_source(root, name)
+            for each in ("recipes", "kickstarts")
+            for name in _links(root, each)
+        }
+        return cls(recipes=recipes, fragments=fragments, root=root, links=links)
+
+    def linked(self, changed: Collection[str]) -> list[str]:
+        """Return the links among recipes and fragments that lead to what changed."""
+        return [
+            name
+            for name, real in self.links.items()
+            if any(is_part(each, real) for each in changed)
+        ]
+
+
+def _links(root: Path, folder: str) -> Iterator[str]:
+    """Give the paths of all links in a folder."""
+    try:
+        with os.scandir(root / folder) as entries:
+            for each in entries:
+                path = f"{folder}/{each.name}"
+                if each.is_symlink():
+                    yield path
+                elif each.is_dir():
+                    yield from _links(root, path)
+    except OSError:
+        return  # it is not there
 
 
 def reached(sides: Iterable[Texts], changed: Collection[str]) -> frozenset[str] | None:
@@ -176,9 +206,15 @@ def _pattern(said: str) -> str:
 
 def real_source(root: Path, source: str) -> str:
     """Return what of a project a recipe copies, if a link leads there: its path, or ""."""
+    known = seen()
+    if known is not None and (found := known.get(("real", root, source))) is not None:
+        return str(found)
     above = os.path.realpath(root)
     path = os.path.realpath(f"{above}/{source}")
-    return path.removeprefix(f"{above}/") if path.startswith(f"{above}/") else ""
+    real = path.removeprefix(f"{above}/") if path.startswith(f"{above}/") else ""
+    if known is not None:
+        known[("real", root, source)] = real
+    return real
 
 
 def _copies(root: Path, source: str, paths: Sequence[str]) -> bool:

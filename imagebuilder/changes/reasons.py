@@ -92,8 +92,14 @@ class Both:
 
     @cached_property
     def chains(self) -> tuple[list[str], ...]:
-        """The recipe files that it is made of, after and before."""
-        return tuple(_files(each) for each in self.sides if each.resolved)
+        """The recipe files that it is made of, after and before; once if they are the same."""
+        found: list[list[str]] = []
+        known: list[Node] = []
+        for each in self.sides:
+            if each.resolved and not any(each.resolved.tree is tree for tree in known):
+                known.append(each.resolved.tree)
+                found.append(_files(each))
+        return tuple(found)
 
     @cached_property
     def ways(self) -> tuple[Mapping[str, tuple[Location, ...]], ...]:

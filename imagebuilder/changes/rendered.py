@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +81,11 @@ class Rendered:
             source = entry.source.rstrip("/").removeprefix("./")
             found.append(frozenset((source, real_source(root, source))) - {""})
         return tuple(found)
+
+    def in_project(self, project: Project) -> Rendered:
+        """Return what the same recipe comes to among other fragments and files."""
+        resolved = self.resolved and replace(self.resolved, project=project)
+        return replace(self, resolved=resolved)
 
     def share_kickstart(self, other: Rendered) -> None:
         """Take another's kickstart for its own: the same would be rendered."""

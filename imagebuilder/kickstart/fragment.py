@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imagebuilder.errors import InputError, Location
 from imagebuilder.memo import Memo
+from imagebuilder.steady import seen
 
 _FILE_LIMIT = 1 << 20  # bytes of one fragment
 _KEPT = 32 << 20  # characters of fragments that are kept
@@ -79,6 +80,19 @@ def find(name: str, folders: Sequence[str], includer: Fragment | None, where: Lo
     Raises:
         InputError: there is none, it is no file, or it lies outside the folders.
     """
+    known = seen()
+    if known is None:
+        return _find(name, folders, includer, where)
+    key = ("fragment", name, includer.folder if includer else "", *folders)
+    if key not in known:
+        known[key] = _find(name, folders, includer, where)
+    found: Fragment = known[key]
+    return found
+
+
+def _find(
+    name: str, folders: Sequence[str], includer: Fragment | None, where: Location
+) -> Fragment:
     if name.startswith("/") or "://" in name:
         raise InputError(
             f"fragment {name!r} lies outside the project",

@@ -178,6 +178,21 @@ def test_what_is_copied_by_a_link(root: Path) -> None:
     assert set(said(root)) == {"d", "e"}
 
 
+def test_recipes_and_fragments_that_are_links(root: Path) -> None:
+    (root / "shared").mkdir()
+    (root / "shared/d").write_text('extends = "c"\n[kernel]\nargs = ["a"]\n')
+    (root / "recipes/d.toml").symlink_to("../shared/d")
+    (root / "kickstarts/other.ks").symlink_to("c.ks")
+    (root / "recipes/e.toml").write_text('distro = "debian-12"\nkickstarts = ["other.ks"]\n')
+    commit(root)
+    edit(root / "shared/d", '"a"', '"b"')
+    assert said(root) == {"d": ["image", "shared/d"]}
+    commit(root)
+    assert set(said(root, since="HEAD~1", to="HEAD")) == {"d"}
+    edit(root / "kickstarts/c.ks", "vim", "nano")
+    assert set(said(root)) == {"c", "d", "e"}
+
+
 def test_lock_files_count_where_they_hold(root: Path) -> None:
     (root / "recipes/c.lock.json").write_text("{}")
     assert said(root) == {}
