@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import browser as chromium
 import pytest
 from fakes import FakeEngine, FakePrograms, MakeProject, written
 
@@ -82,3 +84,11 @@ def fake_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeProgra
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin")
     return FakePrograms(folder)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
+    if not chromium.find() and os.environ.get("CI") != "true":
+        pytest.skip("no browser is here: ci/setup --tests")
+    with chromium.running(tmp_path_factory.mktemp("browser")) as found:
+        yield found

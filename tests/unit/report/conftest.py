@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import browser as chromium
 import pytest
 from fakes import FakeEngine, MakeProject
 
@@ -139,11 +136,3 @@ def world(make_project: MakeProject, fake_engine: FakeEngine) -> World:
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
     return Catalog.open((tmp_path / "catalog").as_uri())
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Browser]:
-    if not chromium.find() and os.environ.get("CI") != "true":
-        pytest.skip("no browser is here: ci/setup --tests")
-    with chromium.running(tmp_path_factory.mktemp("browser")) as found:
-        yield found
