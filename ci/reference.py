@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from imagebuilder import checks, distro, lockfile
 from imagebuilder.budget import Budget
+from imagebuilder.cli import lines
 from imagebuilder.engines.direct.fate_commands import COMMANDS
 from imagebuilder.engines.direct.fate_kinds import Fate, Row
 from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTIONS
@@ -372,6 +373,11 @@ def results_schema() -> str:
     return json.dumps(results_json_schema(), indent=1) + "\n"
 
 
+def lines_schema() -> str:
+    """Return docs/schemas/lines.json."""
+    return json.dumps(lines.json_schema(), indent=1) + "\n"
+
+
 PAGES = {
     "recipes.md": recipes,
     "kickstarts.md": kickstarts,
@@ -380,6 +386,7 @@ PAGES = {
     "schemas/lock.json": lock_schema,
     "schemas/smoke-report.json": smoke_schema,
     "schemas/smoke-results.json": results_schema,
+    "schemas/lines.json": lines_schema,
 }
 
 if __name__ == "__main__":

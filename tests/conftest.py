@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from support import Cli, copy_project
 
 import imagebuilder
 from imagebuilder import tools
+from imagebuilder.cli import lines
 
 NEEDED = tuple(tools.PACKAGES)
 
@@ -94,7 +96,7 @@ def cli(cache_dir: Path) -> Cli:
         env: dict[str, str] | None = None,
         before: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [*before, sys.executable, "-m", "imagebuilder.cli", *args],
             cwd=cwd,
             text=True,
@@ -103,5 +105,10 @@ def cli(cache_dir: Path) -> Cli:
             check=False,
             env={**os.environ, "IMAGEBUILDER_CACHE": str(cache_dir), **(env or {})},
         )
+        if "--json" in args:  # each line is as the schema has it
+            for line in done.stdout.splitlines():
+                for kind, value in json.loads(line).items():
+                    lines.check(kind, value)
+        return done
 
     return run

@@ -40,9 +40,16 @@ def add(sub: Any, common: argparse.ArgumentParser) -> None:
     )
     _dry_run(importing)
 
-    text = "Print the JSON Schema of recipe files, for editors."
+    text = "Print the JSON Schema of recipe files, or of what --json prints."
     schema = sub.add_parser("schema", help=text, description=text, parents=[common])
     schema.set_defaults(verb=_schema)
+    schema.add_argument(
+        "of",
+        nargs="?",
+        choices=("recipe", "lines"),
+        default="recipe",
+        help="recipe: for editors; lines: those that --json prints (recipe)",
+    )
 
 
 def _dry_run(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +136,11 @@ def _fix(fix: str) -> str:
 
 
 def _schema(context: Context) -> int:
+    if context.args.of == "lines":
+        from imagebuilder.cli import lines
+
+        context.out.text(json.dumps(lines.json_schema(), indent=1))
+        return 0
     from imagebuilder.recipe import json_schema
 
     context.out.text(json.dumps(json_schema(), indent=1))

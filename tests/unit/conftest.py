@@ -5,12 +5,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import browser as chromium
 import pytest
 from fakes import FakeEngine, FakePrograms, MakeProject, written
 
 from imagebuilder import command, engines, plan
+from imagebuilder.cli.output import Output
 from imagebuilder.errors import Location
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.kickstart.flatten import Line
@@ -23,6 +25,21 @@ def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no secret of one test be masked in another: a process never forgets one."""
     monkeypatch.setattr(command, "_hidden_values", set())
     monkeypatch.setattr(command, "_hidden", re.compile(""))
+
+
+@pytest.fixture(autouse=True)
+def _lines_are_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every line that any test has the command print with ``--json`` against its model."""
+    data = Output.data
+
+    def checked(self: Output, kind: str, value: Any) -> None:
+        if self.as_json:
+            from imagebuilder.cli import lines
+
+            lines.check(kind, value)
+        data(self, kind, value)
+
+    monkeypatch.setattr(Output, "data", checked)
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("recipes.md", "kickstarts.md", "lint.md"),
-    *(f"schemas/{name}.json" for name in ("recipe", "lock", "smoke-report", "smoke-results")),
+    *(
+        f"schemas/{name}.json"
+        for name in ("recipe", "lock", "smoke-report", "smoke-results", "lines")
+    ),
 )
 
 

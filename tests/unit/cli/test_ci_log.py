@@ -104,7 +104,7 @@ def test_what_others_wrote_is_no_command_in_any_output(capsys: pytest.CaptureFix
     for as_json in (True, False):
         out = Output(as_json=as_json, ci_log=GitHubLog(Path()))
         out.say(text)
-        out.data("x", {"text": text})
+        out.data("pulled", {"path": text})
         out.error(StepError(text, excerpt=text))
         out, err = capsys.readouterr()
         assert all_commands(out) == []

@@ -88,11 +88,11 @@ def test_json_has_everything_on_standard_output(capsys: pytest.CaptureFixture[st
     out = Output(as_json=True)
     out.say("for people")
     out.observer()(event("progress", done=1, total=2))
-    out.data("image", {"name": "ä"})
+    out.data("pulled", {"path": "ä"})
     out.error(StepError("it failed"), "base")
     stdout, stderr = capsys.readouterr()
     lines = [json.loads(line) for line in stdout.splitlines()]
-    assert [next(iter(line)) for line in lines] == ["event", "image", "error"]
+    assert [next(iter(line)) for line in lines] == ["event", "pulled", "error"]
     assert lines[2]["error"] == StepError("it failed").to_dict() | {"recipe": "base"}
     assert stderr == ""
 
