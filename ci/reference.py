@@ -33,6 +33,7 @@ from imagebuilder.recipe import (
     Waiver,
     json_schema,
 )
+from imagebuilder.remote import Manifest
 from imagebuilder.settings import ProjectFile
 from imagebuilder.smoke.formats.results import json_schema as results_json_schema
 from imagebuilder.smoke.report import SmokeReport
@@ -363,6 +364,11 @@ def lock_schema() -> str:
     return json.dumps(lockfile.json_schema(), indent=1) + "\n"
 
 
+def remote_schema() -> str:
+    """Return the JSON Schema of the manifests of a remote cache."""
+    return json.dumps(Manifest.model_json_schema(mode="serialization"), indent=1) + "\n"
+
+
 def smoke_schema() -> str:
     """Return the JSON Schema of the report of a test."""
     return json.dumps(SmokeReport.model_json_schema(mode="serialization"), indent=1) + "\n"
@@ -384,6 +390,7 @@ PAGES = {
     "lint.md": lint,
     "schemas/recipe.json": schema,
     "schemas/lock.json": lock_schema,
+    "schemas/remote-cache.json": remote_schema,
     "schemas/smoke-report.json": smoke_schema,
     "schemas/smoke-results.json": results_schema,
     "schemas/lines.json": lines_schema,

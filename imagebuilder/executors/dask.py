@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagebuilder.build import build, take
-from imagebuilder.errors import HostError, ImageBuilderError, InputError, StepError
+from imagebuilder.errors import ImageBuilderError, InputError, StepError
 from imagebuilder.executors import errand
 from imagebuilder.executors.parcel import wrap
 from imagebuilder.image import Image
@@ -70,7 +70,7 @@ class DaskExecutor:
 
         Raises:
             InputError: there is no remote cache by which the image could come here.
-            HostError: the scheduler cannot be reached.
+            StepError: the scheduler cannot be reached, or the workers died.
             ImageBuilderError: what was raised where the image was made.
         """
         request, reporter = plan.request, plan.request.reporter
@@ -89,8 +89,9 @@ class DaskExecutor:
             reporter.note(STEP, f"it is made here: {'; '.join(private.values())}")
             return build(plan, again=again)
         order = errand.order_of(plan, remote.source, locked=request.lock is not None, again=again)
+        parcel = wrap(plan.resolved)
         with self._alone(plan, reporter), reporter.step(STEP, "on the cluster"):
-            errand.received(self._ask(order, wrap(plan.resolved.project.root), reporter), plan)
+            errand.received(self._ask(order, parcel, reporter), plan)
         made = take(plan)
         if made is None:
             raise StepError(
@@ -185,7 +186,7 @@ class DaskExecutor:
                         self._address, timeout=_CONNECT, set_as_default=False, name="imagebuilder"
                     )
                 except (OSError, TimeoutError, ValueError) as error:
-                    raise HostError(
+                    raise StepError(
                         f"the scheduler {self._address} cannot be reached: {error}",
                         fix="start it (dask scheduler), or correct the URL of the executor",
                     ) from error

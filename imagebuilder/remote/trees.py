@@ -179,7 +179,7 @@ def unpack(archive: IO[bytes], into: Path, *, size: int, entries: int) -> None:
 
     Raises:
         RefusedError: it has anything else in it, or cannot be read.
-        OSError: the disk is full, or cannot keep what an attribute says.
+        OSError: the disk is full, or cannot keep owners or attributes.
     """
     reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(archive)
     source = _Limited(reader, size + (entries + 2) * _HEADERS)

@@ -76,7 +76,8 @@ def run_unpack(order: Order, cancel: Cancel) -> None:
     """Unpack an archive into an empty folder, in namespaces.
 
     Raises:
-        StepError: it has what it must not have, or the disk is full.
+        RefusedError: it has what it must not have, or cannot be read.
+        StepError: it cannot be unpacked here: the disk is full, or has no room for attributes.
         Interrupted: somebody asked to stop.
     """
     assert order.limits
@@ -97,9 +98,11 @@ def _run(order: Order, cancel: Cancel, what: str) -> str:
     if result.returncode == 0:
         return result.stdout
     try:
-        raise StepError(str(json.loads(result.stdout)["error"]))
+        said = json.loads(result.stdout)
+        error, is_refused = str(said["error"]), bool(said["refused"])
     except (ValueError, KeyError, TypeError):
         raise command.failure(result, what=what) from None
+    raise RefusedError(error) if is_refused else StepError(error)
 
 
 class _Hashed:
@@ -154,10 +157,10 @@ def main() -> int:
         said = _unpack(order, order.limits) if order.limits else _pack(order)
         status = 0
     except RefusedError as error:
-        said = json.dumps({"error": error.what})
+        said = json.dumps({"error": error.what, "refused": True})
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        said = json.dumps({"error": f"{error.strerror or error}{place}"})
+        said = json.dumps({"error": f"{error.strerror or error}{place}", "refused": False})
     sys.stdout.write(f"{said}\n")
     return status
 

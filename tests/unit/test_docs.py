@@ -15,7 +15,7 @@ PAGES = (
     *("recipes.md", "kickstarts.md", "lint.md"),
     *(
         f"schemas/{name}.json"
-        for name in ("recipe", "lock", "smoke-report", "smoke-results", "lines")
+        for name in ("recipe", "lock", "remote-cache", "smoke-report", "smoke-results", "lines")
     ),
 )
 

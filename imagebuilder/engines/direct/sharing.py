@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,7 +18,9 @@ from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import StepError
 from imagebuilder.private import has_debconf_password
 from imagebuilder.remote import STEP, Gift, Item, worker
+from imagebuilder.remote.trees import RefusedError
 from imagebuilder.secrets import names_in
+from imagebuilder.sizes import human_size
 
 ARCHIVE = "tree.tar.zst"
 _APT = ("etc/apt",)  # folders of a layer in which no URL may have a password
@@ -65,6 +68,10 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
         return None
     folder = work / "fetched"
     folder.mkdir()
+    needed = manifest.size + manifest.tree.size
+    if shutil.disk_usage(folder).free < needed:
+        reporter.note(STEP, f"the package layer is not fetched: it takes {human_size(needed)}")
+        return None
     try:
         if not remote.fetch(manifest, folder, reporter, [ARCHIVE]):
             return None
@@ -76,7 +83,10 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
             try:
                 worker.run_unpack(order, reporter.cancel)
             except StepError as error:
-                remote.distrust("packages", held.layer.name, error.what, reporter)
+                if isinstance(error, RefusedError):
+                    remote.distrust("packages", held.layer.name, error.what, reporter)
+                else:
+                    reporter.note(STEP, f"the package layer cannot be unpacked here: {error.what}")
                 held.renew()
                 return None
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from imagebuilder import Image, Options, build_image, plan_image, tools
 from imagebuilder.engines import Request
 from imagebuilder.engines.direct import engine, layers, packages, sharing
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
-from imagebuilder.progress import Event
+from imagebuilder.errors import StepError
+from imagebuilder.progress import Cancel, Event
 from imagebuilder.project import Project
 from imagebuilder.remote import remote as remote_module
+from imagebuilder.remote import worker
 from imagebuilder.several import each
 
 NAMES = ("one", "two", "three")
@@ -214,6 +217,29 @@ def test_a_layer_that_is_another_is_installed_here_and_shared_anew(
     machines.build(machines.project("c"), "three")
     assert machines.worker.installed == ["one", "two"]
     assert len(machines.notes()) == 1
+
+
+def test_what_is_wrong_here_is_not_held_against_the_remote_cache(machines: Machines) -> None:
+    machines.build(machines.project("a"), "one")
+    (before,) = (path.stat().st_mtime_ns for path in machines.manifests())
+
+    def fail(order: worker.Order, cancel: Cancel) -> None:
+        (order.tree / "half").write_text("of it")
+        raise StepError("No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "run_unpack", fail)
+        machines.build(machines.project("b"), "two")
+    full = shutil.disk_usage("/")._replace(free=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: full)
+        machines.build(machines.project("c"), "three")
+    assert machines.notes()[0] == (
+        "the package layer cannot be unpacked here: No space left on device"
+    )
+    assert "the package layer is not fetched: it takes" in machines.notes()[1]
+    assert machines.worker.installed == ["one", "two", "three"]
+    assert [path.stat().st_mtime_ns for path in machines.manifests()] == [before]
 
 
 @pytest.mark.parametrize(

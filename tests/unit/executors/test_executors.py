@@ -61,7 +61,7 @@ class Machines:
         remote_module._opened.cache_clear()
         return errand.run(
             order.model_copy(update=change),
-            parcel.wrap(self.project.root),
+            parcel.wrap(plan.resolved),
             self.folder / "worker",
             self.events.append,
             cancel or Cancel(),
@@ -166,29 +166,51 @@ def test_it_can_be_interrupted(machines: Machines) -> None:
 # ----- the parcel --------------------------------------------------------------------------------
 
 
-def test_a_project_is_sent_without_what_was_built_of_it(tmp_path: Path) -> None:
-    for name in ("recipes/r.toml", "build/r/x", ".git/config", "files/deep/build/x", "a.toml"):
-        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "p" / name).write_text(name)
-    (tmp_path / "p/files/link").symlink_to("deep")
-    (tmp_path / "p/files/tool").write_text("x")
-    (tmp_path / "p/files/tool").chmod(0o4755)
-    (tmp_path / "out").mkdir()
-    parcel.unwrap(parcel.wrap(tmp_path / "p"), tmp_path / "out")
-    found = {str(each.relative_to(tmp_path / "out")) for each in (tmp_path / "out").rglob("*")}
-    assert {"recipes/r.toml", "files/deep/build/x", "files/link", "files/tool"} <= found
+def test_a_project_is_sent_without_what_was_built_of_it(machines: Machines) -> None:
+    root, out = machines.project.root, machines.folder / "out"
+    for name in ("build/r/x", ".git/config", "files/deep/build/x"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "files/link").symlink_to("deep")
+    (root / "files/tool").write_text("x")
+    (root / "files/tool").chmod(0o4755)
+    out.mkdir()
+    parcel.unwrap(parcel.wrap(machines.project.resolve("r")), out)
+    found = {str(each.relative_to(out)) for each in out.rglob("*")}
+    assert {"recipes/r.toml", "imagebuilder.toml", "files/deep/build/x", "files/tool"} <= found
     assert not {"build", ".git"} & found
-    assert (tmp_path / "out/files/link").is_symlink()
-    assert (tmp_path / "out/files/tool").stat().st_mode & 0o777 == 0o755
+    assert (out / "files/link").is_symlink()
+    assert (out / "files/tool").stat().st_mode & 0o777 == 0o755
+
+
+def test_no_secret_is_sent(machines: Machines) -> None:
+    """Neither the project's, nor those of any recipe, nor what is in the remote cache."""
+    root, out = machines.project.root, machines.folder / "out"
+    files = {
+        "imagebuilder.toml": 'cache = "shared"\n[secrets.pw]\nfile = "keys/pw"\n',
+        "recipes/other.toml": 'distro = "debian-12"\n[secrets.x]\nfile = "./keys/../x"\n',
+        "recipes/wrong.toml": "no TOML",
+        "keys/pw": "geheim",
+        "keys/public": "x",
+        "x": "geheim",
+        "shared/blobs/x": "x",
+    }
+    project = machines.changed(files)
+    out.mkdir()
+    parcel.unwrap(parcel.wrap(project.resolve("r")), out)
+    found = {str(each.relative_to(out)) for each in out.rglob("*") if each.is_file()}
+    assert {"keys/public", "recipes/other.toml"} <= found
+    assert not {"keys/pw", "x", "shared/blobs/x"} & found
+    assert (root / "x").exists()
 
 
 def test_a_project_that_is_too_large_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parcel, "_LIMIT", 100)
-    (tmp_path / "large").write_bytes(b"x" * 101)
+    monkeypatch.setattr(parcel, "_LIMIT", 1000)
+    (machines.project.root / "large").write_bytes(b"x" * 1001)
     with pytest.raises(InputError, match="too much to be sent") as caught:
-        parcel.wrap(tmp_path)
+        parcel.wrap(machines.project.resolve("r"))
     assert str(caught.value.where) == "large"
 
 
@@ -291,7 +313,7 @@ def test_a_scheduler_that_is_not_there_is_named(
     from imagebuilder.executors import dask as module
 
     monkeypatch.setattr(module, "_CONNECT", 0.3)
-    with pytest.raises(HostError, match=r"127\.0\.0\.1:9 cannot be reached"):
+    with pytest.raises(StepError, match=r"127\.0\.0\.1:9 cannot be reached"):
         dask().build(machines.plan())
 
 
