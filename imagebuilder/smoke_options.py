@@ -1,0 +1,96 @@
+"""``[smoke]`` of a recipe: the machines that its image is tested in, and their network."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from imagebuilder.budget import Budget
+from imagebuilder.kernel_options import KernelArgument
+
+VlanId = Annotated[int, Field(ge=2, le=4094)]
+VlanName = Annotated[
+    str, StringConstraints(pattern=r"^([2-9]|[1-9][0-9]{1,2}|[1-3][0-9]{3}|40([0-8][0-9]|9[0-4]))$")
+]
+MachineName = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]
+
+# The ways to boot; imagebuilder/smoke/paths.py says what each is.
+BootPathName = Literal["kernel", "pxe-bios", "pxe-uefi", "uefi-http"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nic(_Table):
+    """``[[smoke.nics]]``: a network card of each machine, and what its port carries."""
+
+    model: Literal["virtio-net-pci", "e1000", "e1000e", "vmxnet3", "rtl8139"] = Field(
+        default="virtio-net-pci", description="QEMU's device"
+    )
+    mac: str = Field(
+        default="",
+        pattern=r"^([0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5})?$",
+        description="the first machine's address; each further machine's ends in one more; "
+        "unset: 52:54:00:77, the machine's number, the card's",
+    )
+    native: bool = Field(default=True, description="whether the port takes frames without a tag")
+    vlans: tuple[VlanId, ...] = Field(
+        default=(), description="the VLANs whose frames have a tag at the port"
+    )
+
+
+class SmokeOptions(_Table):
+    """``[smoke]``: the machine that the image is tested in."""
+
+    memory_mib: int = Field(default=2048, ge=256, le=1 << 20, description="the guest's memory, MiB")
+    cpus: int = Field(default=2, ge=1, le=256, description="the guest's processors")
+    boot_timeout: float = Field(
+        default=120.0,
+        gt=0,
+        le=7200,
+        description="seconds from power-on to multi-user.target under KVM; "
+        "five times that under software emulation",
+    )
+    budget: Budget = Field(
+        default_factory=Budget, description="a table of its own: what the image may cost"
+    )
+    paths: tuple[BootPathName, ...] = Field(
+        default=("pxe-bios",),
+        min_length=1,
+        description="the ways in which it is booted, one after the other: pxe-bios, pxe-uefi: "
+        "as machines with such firmware do; uefi-http: firmware fetches iPXE over HTTP; kernel: "
+        "kernel and initrd are given to QEMU, which tests no boot script",
+    )
+    network: Literal["user", "rack"] = Field(
+        default="user",
+        description="user: QEMU's own; rack: a switch with VLANs, a DHCP and TFTP server. "
+        "uefi-http, nics, vlans and several machines need the rack, and have it in any case",
+    )
+    subnet: IPv4Network = Field(
+        default=IPv4Network("10.77.0.0/24"),
+        description="the rack's network without tags: the server is its host 1, machine N 10 + N, "
+        "its second card 30 + N",
+    )
+    vlans: dict[VlanName, IPv4Network] = Field(
+        default_factory=dict,
+        description="the rack's tagged VLANs: for each number a subnet, with the same hosts",
+    )
+    nics: tuple[Nic, ...] = Field(
+        default=(),
+        max_length=4,
+        description="the cards of each machine; it boots from the first",
+    )
+    machines: int = Field(
+        default=1, ge=1, le=16, description="how many are booted at once; they reach each other"
+    )
+    args: tuple[KernelArgument, ...] = Field(
+        default=(),
+        description="kernel arguments as the fleet's configuration hands them out, for tests "
+        "only: {machine} is the machine's number, {name} its name, {mac} its first card's address",
+    )
+    machine_args: dict[MachineName, tuple[KernelArgument, ...]] = Field(
+        default_factory=dict, description="further ones, for the machine of each number"
+    )
