@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from imagebuilder.recipe import Recipe
     from imagebuilder.reproducible import check_reproducible
     from imagebuilder.scaffold import Scaffold, init_project
-    from imagebuilder.smoke import SmokeReport, report_error
+    from imagebuilder.smoke import SmokeReport, Subject, report_error
+    from imagebuilder.subjects import Question, smoke_release, smoke_subject
 
 __all__ = [
     "Cancel",
@@ -69,11 +70,13 @@ __all__ = [
     "Options",
     "Plan",
     "Project",
+    "Question",
     "Recipe",
     "Release",
     "Scaffold",
     "SmokeReport",
     "StepError",
+    "Subject",
     "build_image",
     "check_reproducible",
     "compare_images",
@@ -88,6 +91,8 @@ __all__ = [
     "publish_image",
     "report_error",
     "smoke_image",
+    "smoke_release",
+    "smoke_subject",
 ]
 
 # Where each public name is; loaded when it is first asked for, so that a command that finds
@@ -112,11 +117,13 @@ _HOME = {
     "Options": "imagebuilder.options",
     "Plan": "imagebuilder.plan",
     "Project": "imagebuilder.project",
+    "Question": "imagebuilder.subjects",
     "Recipe": "imagebuilder.recipe",
     "Release": "imagebuilder.catalog",
     "Scaffold": "imagebuilder.scaffold",
     "SmokeReport": "imagebuilder.smoke",
     "StepError": "imagebuilder.errors",
+    "Subject": "imagebuilder.smoke",
     "build_image": "imagebuilder.pipeline",
     "check_reproducible": "imagebuilder.reproducible",
     "compare_images": "imagebuilder.comparison",
@@ -131,6 +138,8 @@ _HOME = {
     "publish_image": "imagebuilder.pipeline",
     "report_error": "imagebuilder.smoke",
     "smoke_image": "imagebuilder.pipeline",
+    "smoke_release": "imagebuilder.subjects",
+    "smoke_subject": "imagebuilder.subjects",
 }
 
 

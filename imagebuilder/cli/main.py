@@ -24,6 +24,7 @@ from imagebuilder.cli import (
     report_verb,
     signing_verbs,
     start_verbs,
+    test_verb,
     verbs,
 )
 from imagebuilder.cli.arguments import count, number, report_request
@@ -215,29 +216,15 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="let a file hold the image's path, written when that is another one: for make",
     )
-    booting = verb(
-        "test", "Boot images over PXE and run their checks.", verbs.test, work, testing, where
-    )
-    booting.add_argument(
-        "--find-memory",
-        action="store_true",
-        help="also find out how much memory an image needs to come up: up to eight boots more",
-    )
-    booting.add_argument(
-        "--compare",
-        metavar="CHANNEL",
-        default="",
-        help="say how much larger an image is than the last release of this channel; it fails if "
-        "that is more than its budget allows",
-    )
-    booting.add_argument(
-        "--path",
-        action="append",
-        default=[],
-        metavar="NAME",
-        dest="paths",
-        help="boot in this way (kernel, pxe-bios, pxe-uefi, uefi-http; all: each of them), "
-        "whatever the recipe says; can be given again",
+    test_verb.add(
+        verb(
+            "test",
+            "Boot images over PXE and run their checks.",
+            test_verb.test,
+            work,
+            testing,
+            where,
+        )
     )
     publishing = verb(
         "publish", "Publish images that passed their tests.", verbs.publish, work, testing, where

@@ -67,7 +67,7 @@ def choose(
     choice: AccelChoice,
     *,
     cache_dir: Path,
-    kernel: Path,
+    kernel: Path | None,
     cpus: int,
     cpu_baseline: str,
     cancel: Cancel | None = None,
@@ -78,7 +78,7 @@ def choose(
         choice: ``auto`` takes KVM where a trial shows that it works; the others are taken as
             they are.
         cache_dir: where verdicts are kept.
-        kernel: the image's own kernel, for the trial.
+        kernel: the image's own kernel, for the trial, if it is on this host.
         cpus: how many processors the guest has.
         cpu_baseline: the x86-64 level that the image's programs need: v1, v2 or v3.
         cancel: ends a trial.

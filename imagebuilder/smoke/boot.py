@@ -13,7 +13,7 @@ from pathlib import Path
 from imagebuilder.checks import Check
 from imagebuilder.command import redact, run
 from imagebuilder.errors import StepError
-from imagebuilder.image import BOOT_SCRIPT, INITRD, Image, script_arguments
+from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, script_arguments
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.console import Console
@@ -25,7 +25,8 @@ from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, P
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
-from imagebuilder.smoke.stages import FETCHED
+from imagebuilder.smoke.sources import Served, copy
+from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot, OnStage, Watch
 
 SLOWNESS = {"kvm": 1.0, "tcg": 5.0}  # by what time limits are multiplied (SmokeOptions)
@@ -36,7 +37,7 @@ _FOLDER_LIMIT = 80  # bytes; a socket's path may have 107 (unix(7))
 
 
 def boot(
-    image: Image,
+    subject: Subject,
     checks: Sequence[Check],
     options: SmokeOptions,
     *,
@@ -47,10 +48,10 @@ def boot(
     cancel: Cancel | None,
     place: Place = ALONE,
 ) -> Boot:
-    """Boot an image and let the runner in it look at the checks.
+    """Boot a machine and let the runner in it look at the checks.
 
     Args:
-        image: what is booted.
+        subject: what is booted.
         checks: what the runner looks at.
         options: the machine's size and time.
         path: how it boots.
@@ -75,15 +76,20 @@ def boot(
         results, archive = scratch / "results", scratch / _ARCHIVE
         wiring = place.wire(scratch)
         start = wiring.tftp / FIRST_SCRIPT
-        start.write_text(first_script(wiring, _ARCHIVE))
+        start.write_text(first_script(wiring, subject.script, _ARCHIVE))
         # Compressed, since a kernel looks for one that is not at multiples of four bytes only,
         # and on UEFI it puts the archives together without regard to that.
         carried = guest_archive(script, scripts=scripts_of(checks), slowness=slowness)
         archive.write_bytes(gzip.compress(carried, mtime=0))
         results.touch()
-        files = {name: image.path / name for name in FETCHED} | {_ARCHIVE: archive}
+        files = {**subject.files, _ARCHIVE: Served(name=_ARCHIVE, source=archive)}
+        if subject.text:
+            script_file = scratch / "script"
+            script_file.write_text(subject.text)
+            files[subject.script] = Served(name=BOOT_SCRIPT, source=script_file)
         if path.over_http:
-            files |= {START: start, EFI_BINARY: find_ipxe()}
+            files[START] = Served(name=START, source=start)
+            files[EFI_BINARY] = Served(name=EFI_BINARY, source=find_ipxe())
         argv = qemu_argv(
             path,
             accelerator,
@@ -91,7 +97,7 @@ def boot(
             wiring=wiring,
             results=results,
             scratch=scratch,
-            loaded=None if path.from_network else _load(image, archive, wiring, scratch / INITRD),
+            loaded=None if path.from_network else _load(files, subject, archive, wiring, scratch),
         )
         watch: Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
@@ -132,15 +138,23 @@ def boot(
     )
 
 
-def _load(image: Image, archive: Path, wiring: Wiring, initrd: Path) -> Loaded:
+def _load(
+    files: Mapping[str, Served], subject: Subject, archive: Path, wiring: Wiring, scratch: Path
+) -> Loaded:
     """Put together what the boot script would load, for a machine that has no boot loader."""
-    with initrd.open("wb") as file:
-        for part in (image.initrd, archive):
-            with part.open("rb") as source:
-                shutil.copyfileobj(source, file, 1 << 20)
+    initrd, script = scratch / INITRD, scratch / "script"
+    copy(subject.served(INITRD), initrd)
+    with initrd.open("ab") as file, archive.open("rb") as source:
+        shutil.copyfileobj(source, file)
+    if not subject.text:
+        copy(files[subject.script], script)
+    kernel = subject.local(KERNEL)
+    if kernel is None:
+        kernel = scratch / KERNEL
+        copy(subject.served(KERNEL), kernel)
     settings = {"base": wiring.files_url, "extra-args": " ".join(extra_args(wiring))}
-    args = script_arguments((image.path / BOOT_SCRIPT).read_text(), settings)
-    return Loaded(kernel=image.kernel, initrd=initrd, args=args)
+    args = script_arguments(script.read_text(), settings)
+    return Loaded(kernel=kernel, initrd=initrd, args=args)
 
 
 @contextmanager

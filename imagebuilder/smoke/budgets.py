@@ -11,6 +11,7 @@ from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.sizes import human_size, size_of
 from imagebuilder.smoke.boot import SLOWNESS
 from imagebuilder.smoke.report import BootReport, BudgetResult, MemoryNeed
+from imagebuilder.smoke.subject import Subject, subject_of
 
 _BOOTED = (KERNEL, INITRD, ROOTFS)
 
@@ -25,13 +26,15 @@ _ADDRESS_MAX_AT, _PREFERRED_AT, _ROOM_AT = 0x22C, 0x258, 0x260
 _FOUR_GIB = 1 << 32  # https://github.com/ipxe/ipxe/issues/526: an initrd of that size comes cut
 
 
-def sizes_of(image: Image) -> dict[str, int]:
+def sizes_of(image: Image | Subject) -> dict[str, int]:
     """Return the bytes of an image's kernel, initrd and rootfs, by the files' names."""
+    if isinstance(image, Subject):
+        return dict(image.sizes)
     return {each.name: each.size for each in image.facts.artefacts if each.name in _BOOTED}
 
 
 def judge(
-    budget: Budget, image: Image, boots: Sequence[BootReport], memory: MemoryNeed | None
+    budget: Budget, image: Image | Subject, boots: Sequence[BootReport], memory: MemoryNeed | None
 ) -> tuple[BudgetResult, ...]:
     """Compare an image with what it may cost.
 
@@ -114,7 +117,7 @@ def growth(
     return tuple(found)
 
 
-def warnings(image: Image) -> tuple[str, ...]:
+def warnings(image: Image | Subject) -> tuple[str, ...]:
     """Return what firmware and boot loaders may not carry of an image."""
     sizes = sizes_of(image)
     found = [
@@ -124,7 +127,7 @@ def warnings(image: Image) -> tuple[str, ...]:
         for name in (KERNEL, INITRD)
         if sizes.get(name, 0) > _TFTP_LIMIT
     ]
-    initrd, room = sizes.get(INITRD, 0), _room_for_initrd(image.kernel)
+    initrd, room = sizes.get(INITRD, 0), _room_for_initrd(subject_of(image).local(KERNEL))
     if initrd >= _FOUR_GIB:
         found.append(f"{INITRD} has {human_size(initrd)}: boot loaders cut off what 4 GiB are not")
     elif room is not None and initrd > room:
@@ -135,8 +138,10 @@ def warnings(image: Image) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _room_for_initrd(kernel: Path) -> int | None:
+def _room_for_initrd(kernel: Path | None) -> int | None:
     """Return the bytes between the kernel's own room and the highest address for an initrd."""
+    if kernel is None:
+        return None
     try:
         with kernel.open("rb") as file:
             header = file.read(0x270)

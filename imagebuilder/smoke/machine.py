@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.firmware import find_uefi
@@ -74,13 +75,19 @@ def available_mib() -> int:
     return 0
 
 
-def first_script(wiring: Wiring, smoke_archive: str) -> str:
-    """Return the script that TFTP gives out: settings, then on to the image's own script."""
+def first_script(wiring: Wiring, script: str, smoke_archive: str) -> str:
+    """Return the script that TFTP gives out: settings, then on to the image's own script.
+
+    Args:
+        wiring: the machine's network.
+        script: the path of the image's script.
+        smoke_archive: the path of the test's own initramfs archive.
+    """
     return f"""#!ipxe
 set base {wiring.files_url}
 set extra-args {" ".join(extra_args(wiring))}
 set extra-initrd {wiring.files_url}{smoke_archive}
-chain {wiring.files_url}boot.ipxe
+chain {wiring.files_url}{quote(script)}
 """
 
 

@@ -8,7 +8,6 @@ from datetime import date
 from pathlib import Path
 
 from imagebuilder.checks import Check
-from imagebuilder.image import Image
 from imagebuilder.progress import Reporter
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import hung_verdict, remember
@@ -28,6 +27,7 @@ from imagebuilder.smoke.report import (
 )
 from imagebuilder.smoke.results import results_of
 from imagebuilder.smoke.stages import furthest
+from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot
 
 STEP = "smoke"  # what progress calls a test
@@ -46,7 +46,7 @@ class PathTest:
     """What is asked of one boot path.
 
     Attributes:
-        image: what is booted.
+        subject: what is booted.
         checks: what must hold in the guest.
         options: the machine.
         path: how it gets its kernel.
@@ -58,7 +58,7 @@ class PathTest:
         today: the day by which these are judged.
     """
 
-    image: Image
+    subject: Subject
     checks: Sequence[Check]
     options: SmokeOptions
     path: BootPath
@@ -159,7 +159,7 @@ class PathTest:
         folder.mkdir(exist_ok=True)
         who = f"machine {place.number}, " if self.options.machines > 1 else ""
         return boot(
-            self.image,
+            self.subject,
             self.checks,
             self.options,
             path=self.path,
@@ -188,8 +188,8 @@ class PathTest:
             diagnose(seen),
         )
         kernel, to_multi_user = _facts(seen)
-        built_with = self.image.facts.kernel_release
-        if kernel and kernel != built_with:
+        built_with = self.subject.kernel_release
+        if kernel and built_with and kernel != built_with:
             other = f"the kernel in the guest is {kernel}, the image's facts say {built_with}"
             notes = [*notes, other]
         return BootReport(

@@ -18,6 +18,7 @@ from imagebuilder.image import Image, ImageId
 from imagebuilder.names import RecipeName
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.stages import POWER_ON
+from imagebuilder.smoke.subject import Subject
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
 RACK_LOG = "dnsmasq.log"
@@ -170,6 +171,9 @@ class SmokeReport(_Model):
     format: Literal[2] = 2
     image: ImageId
     recipe: RecipeName
+    source: str = Field(
+        default="", description="where what was booted comes from, if not from this project"
+    )
     tested: str = Field(description="a digest of the checks, the options and the way of testing")
     started: str = Field(description="RFC 3339, UTC")
     seconds: float = Field(description="of the whole test")
@@ -238,7 +242,7 @@ def digest_of(
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
-def load_report(image: Image) -> SmokeReport | None:
+def load_report(image: Image | Subject) -> SmokeReport | None:
     """Return the report of the image's last test; None if there is none that can be read."""
     try:
         return SmokeReport.model_validate_json((image.smoke_dir / REPORT).read_bytes())

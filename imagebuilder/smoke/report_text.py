@@ -16,12 +16,13 @@ from imagebuilder.smoke.report import (
     Outcome,
     SmokeReport,
 )
+from imagebuilder.smoke.subject import Subject
 
 _NOT_PASSED: tuple[Outcome, ...] = ("failed", "waived", "skipped", "not-run")
 _OUTPUT_LINES = 8  # of a failed check's output; the report has more
 
 
-def report_error(report: SmokeReport, image: Image) -> CheckError:
+def report_error(report: SmokeReport, image: Image | Subject) -> CheckError:
     """Return the error that stands for a failed report: it names what failed first."""
     if report.failure:
         return _broken(report, report.failure, image, None)
@@ -49,7 +50,7 @@ def report_error(report: SmokeReport, image: Image) -> CheckError:
 
 
 def _broken(
-    report: SmokeReport, failure: Failure, image: Image, boot: BootReport | None
+    report: SmokeReport, failure: Failure, image: Image | Subject, boot: BootReport | None
 ) -> CheckError:
     over = f" ({boot.name})" if boot and len(report.last_boots) > 1 else ""
     return CheckError(
@@ -68,7 +69,7 @@ def _how_far(boot: BootReport | None) -> str:
     return f" (it came as far as: {boot.stage}{when})"
 
 
-def _console(image: Image, boot: BootReport) -> Path | None:
+def _console(image: Image | Subject, boot: BootReport) -> Path | None:
     log = image.smoke_dir / boot.logs / CONSOLE_LOG
     return log if log.exists() else None
 

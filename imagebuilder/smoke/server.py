@@ -17,8 +17,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+from urllib.parse import unquote
+
+from imagebuilder.smoke.sources import Served, ask
 
 _PIECE = 1 << 18
 _IDLE_SECONDS = 600.0  # a connection on which nothing moves for so long is closed
@@ -62,7 +66,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 16
 
     def __init__(
-        self, listener: socket.socket, files: Mapping[str, Path], on_transfer: OnTransfer
+        self, listener: socket.socket, files: Mapping[str, Served], on_transfer: OnTransfer
     ) -> None:
         self.files = files
         self.on_transfer = on_transfer
@@ -96,16 +100,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         self.began, self.number = time.monotonic(), next(self.server.numbers)
-        name = self.path.partition("?")[0].removeprefix("/")
+        path = unquote(self.path.partition("?")[0].removeprefix("/"))
+        served = self.server.files.get(path)  # only what is in the table, no paths of the host
+        if served and isinstance(served.source, str):
+            self._relay(served.source, served.name, with_body=with_body)
+            return
         try:
-            # Only names in the table are looked up, never paths.
-            file = self.server.files[name].open("rb")
-        except (KeyError, OSError):
+            if served is None:
+                raise FileNotFoundError
+            with Path(served.source).open("rb") as file:
+                self._send(file, served.name, with_body=with_body)
+        except FileNotFoundError:
+            name = served.name if served else path
             self._note(name, 404, 0, 0)
             self.send_error(404)
+
+    def _relay(self, url: str, name: str, *, with_body: bool) -> None:
+        """Hand on what another server answers, whatever it is."""
+        answer = ask(url, self.headers.get("Range", ""))
+        if answer.body is None:
+            self._note(name, answer.status, 0, 0)
+            self.send_error(answer.status)
             return
-        with file:
-            self._send(file, name, with_body=with_body)
+        with answer.body as body:
+            self.send_response(answer.status)
+            for key, value in answer.headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(answer.size))
+            self.end_headers()
+            if with_body:
+                self._copy(body, name, answer.status, answer.size)
 
     def _send(self, file: BinaryIO, name: str, *, with_body: bool) -> None:
         size = os.fstat(file.fileno()).st_size
@@ -132,16 +156,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not with_body:
             return
         file.seek(first)
+        self._copy(file, name, status, length)
+
+    def _copy(self, body: IO[bytes] | HTTPResponse, name: str, status: int, length: int) -> None:
         sent = 0
         try:
-            while sent < length and (data := file.read(min(_PIECE, length - sent))):
+            while sent < length and (data := body.read(min(_PIECE, length - sent))):
                 self.wfile.write(data)
                 sent += len(data)
                 self._note(name, status, length, sent)
-        except OSError:
-            pass  # the guest went away
+        except (OSError, HTTPException):
+            pass  # the guest went away, or the server that has the file
         if sent < length:
-            self.close_connection = True  # the file became shorter; the guest must not wait on
+            self.close_connection = True  # it became shorter; the guest must not wait on
             self._note(name, status, length, sent)
 
     def _note(self, name: str, status: int, wanted: int, sent: int) -> None:
@@ -167,14 +194,14 @@ def _listener(path: Path) -> socket.socket:
 
 @contextmanager
 def serve(
-    where: Path | socket.socket, files: Mapping[str, Path], on_transfer: OnTransfer
+    where: Path | socket.socket, files: Mapping[str, Served], on_transfer: OnTransfer
 ) -> Iterator[None]:
     """Serve files for the length of a ``with``.
 
     Args:
         where: where a UNIX socket is made, a path of at most 107 bytes (unix(7)); or a socket
             that listens, which stays its owner's.
-        files: what may be asked for, by name; nothing else is given out.
+        files: what may be asked for, by path; nothing else is given out.
         on_transfer: called, from other threads, for each piece that was sent and each refusal.
     """
     listener = _listener(where) if isinstance(where, Path) else where.dup()

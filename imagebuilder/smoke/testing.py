@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imagebuilder.checks import Check
 from imagebuilder.errors import InputError
-from imagebuilder.image import Image
+from imagebuilder.image import KERNEL, Image
 from imagebuilder.progress import Cancel, Observer, Reporter, ignore
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import AccelChoice, choose
@@ -34,10 +34,11 @@ from imagebuilder.smoke.report import (
     passed_only_again,
     store_report,
 )
+from imagebuilder.smoke.subject import Subject, subject_of
 
 
 def smoke_test(
-    image: Image,
+    tested: Image | Subject,
     checks: Sequence[Check],
     options: SmokeOptions,
     *,
@@ -54,10 +55,11 @@ def smoke_test(
 ) -> SmokeReport:
     """Boot an image as a machine of the fleet would, and look at the checks in it.
 
-    The report and the logs are written to ``image.smoke_dir``, whether it passed or not.
+    The report and the logs are written to ``smoke_dir`` of what is tested, whether it passed or
+    not.
 
     Args:
-        image: what is tested; none of its files is changed.
+        tested: an image, or what else there is; none of its files is changed.
         checks: what must hold in the guest, looked at in this order.
         options: the machine.
         accel: ``auto`` takes KVM where a trial shows that it works; else software emulation.
@@ -88,21 +90,22 @@ def smoke_test(
             f"unknown x86-64 level {cpu_baseline!r}",
             fix=f"known are: {', '.join(TCG_CPU_MODELS)}",
         )
+    subject = subject_of(tested)
     runner_script(checks, patience=1, slowness=1)  # raises, before anything is started
-    reporter = Reporter(subject=image.recipe, observer=observer, cancel=cancel or Cancel())
+    reporter = Reporter(subject=subject.recipe, observer=observer, cancel=cancel or Cancel())
     paths = [BOOT_PATHS[name] for name in dict.fromkeys(options.paths)]
     layout_of(options)  # raises, too
     titles = "; ".join(path.title for path in paths)
-    with reporter.step(STEP, f"boot {image.id} ({titles})"):
+    with reporter.step(STEP, f"boot {subject.id} ({titles})"):
         find_tools(paths)
         if any(needs_rack(options, path.name) for path in paths):
             find_rack_tools()
         started, began = datetime.now(UTC), time.monotonic()
-        failure = _not_as_built(image)
-        with _new_logs(image.smoke_dir) as logs:
+        failure = _not_as_built(subject)
+        with _new_logs(subject.smoke_dir) as logs:
             tests = [
                 PathTest(
-                    image=image,
+                    subject=subject,
                     checks=checks,
                     options=options,
                     path=path,
@@ -118,14 +121,15 @@ def smoke_test(
             boots = () if failure else _boot_all(tests, accel, retries)
             last = {boot.name: boot for boot in boots}
             passed = failure is None and all(boot.passed for boot in last.values())
-            memory = _known_memory(image)
+            memory = _known_memory(subject)
             if measure_memory and passed:
                 memory = _memory_of(tests[0], last[tests[0].path.name].accelerator)
-            costs = () if failure else judge(options.budget, image, tuple(last.values()), memory)
+            costs = () if failure else judge(options.budget, subject, tuple(last.values()), memory)
             passed = passed and not any(each.outcome == "exceeded" for each in costs)
             report = SmokeReport(
-                image=image.id,
-                recipe=image.recipe,
+                image=subject.id,
+                recipe=subject.recipe,
+                source=subject.source,
                 tested=digest_of(checks, options, waivers),
                 started=started.isoformat(timespec="seconds"),
                 seconds=round(time.monotonic() - began, 1),
@@ -135,9 +139,9 @@ def smoke_test(
                 failure=failure,
                 budgets=costs,
                 memory=memory,
-                warnings=warnings(image),
+                warnings=warnings(subject),
             )
-            store_report(report, image.smoke_dir)
+            store_report(report, subject.smoke_dir)
     return report
 
 
@@ -149,7 +153,7 @@ def _boot_all(
     used = choose(
         accel,
         cache_dir=first.cache_dir,
-        kernel=first.image.kernel,
+        kernel=first.subject.local(KERNEL),
         cpus=first.options.cpus,
         cpu_baseline=first.cpu_baseline,
         cancel=first.reporter.cancel,
@@ -173,7 +177,7 @@ def _memory_of(test: PathTest, used: Accelerator) -> MemoryNeed:
         return up
 
     # What it is made of lies in memory: with less it cannot come up.
-    sizes = sizes_of(test.image)
+    sizes = sizes_of(test.subject)
     least = sum(sizes.values()) >> 20
     return find_memory(
         comes_up,
@@ -183,15 +187,15 @@ def _memory_of(test: PathTest, used: Accelerator) -> MemoryNeed:
     )
 
 
-def _known_memory(image: Image) -> MemoryNeed | None:
+def _known_memory(subject: Subject) -> MemoryNeed | None:
     """Return what an earlier test found out: the image is the same."""
-    report = load_report(image)
-    return report.memory if report and report.image == image.id else None
+    report = load_report(subject)
+    return report.memory if report and report.image == subject.id else None
 
 
-def _not_as_built(image: Image) -> Failure | None:
+def _not_as_built(subject: Subject) -> Failure | None:
     try:
-        image.verify()
+        subject.verify()
     except InputError as error:
         return Failure(what=error.what, fix=error.fix)
     return None

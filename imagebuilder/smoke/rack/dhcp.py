@@ -34,9 +34,8 @@ def configuration(layout: Layout, folder: Path, *, over_http: bool) -> str:
 
 def _lines(layout: Layout, folder: Path, *, over_http: bool) -> Iterator[str]:
     yield from (
-        "keep-in-foreground",
-        "user=root",  # of a user namespace, unless root itself tests
-        "group=root",
+        # In the foreground, and as who it is: root of a namespace, where it cannot become another.
+        "no-daemon",
         "log-facility=-",
         "log-dhcp",
         "bind-interfaces",
@@ -46,6 +45,7 @@ def _lines(layout: Layout, folder: Path, *, over_http: bool) -> Iterator[str]:
         "no-ping",  # nobody else is here, and it takes seconds
         "dhcp-authoritative",
         f"dhcp-leasefile={folder / 'leases'}",
+        f"pid-file={folder / 'dnsmasq.pid'}",
         "enable-tftp",
         f"tftp-root={folder / 'tftp'}",
         "dhcp-userclass=set:ipxe,iPXE",

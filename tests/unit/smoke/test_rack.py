@@ -161,7 +161,10 @@ class Guest:
         return b""
 
 
-def test_a_real_rack(host: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["as I am", "as an ordinary user"])
+def test_a_real_rack(who: str, host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if who == "as an ordinary user":  # a user namespace that knows one user
+        monkeypatch.setattr("imagebuilder.sandbox.os.geteuid", lambda: 1000)
     layout = layout_of(options(machines=2, **TWO_CARDS))
     log = tmp_path / "log"
     began = time.monotonic()

@@ -54,9 +54,9 @@ def test_the_translation_cache_leaves_room(available: int, size: int) -> None:
 
 def test_the_first_script_makes_the_settings_and_goes_on(tmp_path: Path) -> None:
     wiring = replace(user_network(tmp_path), args=("role=compute",))
-    script = first_script(wiring, "smoke.cpio").splitlines()
+    script = first_script(wiring, "boot/base/a+b.ipxe", "smoke.cpio").splitlines()
     assert script[0] == "#!ipxe"
-    assert script[-1] == f"chain {wiring.files_url}boot.ipxe"
+    assert script[-1] == f"chain {wiring.files_url}boot/base/a%2Bb.ipxe"
     assert f"set base {wiring.files_url}" in script
     args = next(line for line in script if line.startswith("set extra-args console=ttyS0"))
     assert args.endswith(" role=compute")

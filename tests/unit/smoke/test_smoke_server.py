@@ -12,6 +12,7 @@ import pytest
 
 from imagebuilder.smoke import relay
 from imagebuilder.smoke.server import Transfer, serve
+from imagebuilder.smoke.sources import Served
 
 
 def connect(path: Path) -> socket.socket:
@@ -50,7 +51,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "rootfs.squashfs").write_bytes(bytes(range(256)) * 4096)
     (tmp_path / "secret").write_text("not to be given out")
-    files = {"rootfs.squashfs": tmp_path / "rootfs.squashfs", "vmlinuz": tmp_path / "none"}
+    files = {
+        "rootfs.squashfs": Served(name="rootfs.squashfs", source=tmp_path / "rootfs.squashfs"),
+        "vmlinuz": Served(name="vmlinuz", source=tmp_path / "none"),
+    }
     found = Server(tmp_path / "s")
     with serve(found.path, files, lambda each: found.transfers.update({each.number: each})):
         yield found
