@@ -29,8 +29,13 @@ class _Boot(_Loose):
     path: str = "pxe-bios"
     passed: bool = True
     seconds_to_multi_user: float | None = None
-    memory_used: int | None = None
+    machine: int = 1
+    memory_peak_mib: float | None = None
     checks: tuple[_Check, ...] = ()
+
+
+class _Memory(_Loose):
+    mib: int
 
 
 class Boots(_Loose):
@@ -44,6 +49,7 @@ class Boots(_Loose):
     seconds_to_multi_user: float | None = None
     checks: tuple[_Check, ...] = ()
     boots: tuple[_Boot, ...] = Field(default=())
+    memory: _Memory | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Boots | None:
@@ -56,9 +62,12 @@ class Boots(_Loose):
             return None
 
     def by_path(self) -> Mapping[str, _Boot]:
-        """Return the last boot of each way to boot."""
+        """Return the last boot of each way to boot, and of each machine that took it at once."""
         if self.boots:
-            return {each.path: each for each in self.boots}
+            return {
+                each.path if each.machine == 1 else f"{each.path}, machine {each.machine}": each
+                for each in self.boots
+            }
         only: dict[str, Any] = {
             "passed": self.passed,
             "seconds_to_multi_user": self.seconds_to_multi_user,
@@ -76,10 +85,17 @@ def measures(old: Boots | None, new: Boots | None) -> Iterator[Measure]:
         if values != [None, None]:
             name = f"time to boot, {path}"
             yield Measure(name=name, old=values[0], new=values[1], unit="seconds")
-        used = [each.memory_used if each else None for each in (was, now)]
+        used = [_bytes(each.memory_peak_mib if each else None) for each in (was, now)]
         if used != [None, None]:
-            name = f"memory in use, {path}"
+            name = f"most memory in use, {path}"
             yield Measure(name=name, old=used[0], new=used[1], unit="bytes")
+    needs = [_bytes(each.memory.mib if each and each.memory else None) for each in (old, new)]
+    if needs != [None, None]:
+        yield Measure(name="memory that it needs", old=needs[0], new=needs[1], unit="bytes")
+
+
+def _bytes(mib: float | None) -> float | None:
+    return None if mib is None else mib * (1 << 20)
 
 
 def differences(old: Boots | None, new: Boots | None) -> Iterator[Difference]:

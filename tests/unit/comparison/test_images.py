@@ -220,13 +220,22 @@ def test_measures_and_tests(compared: Compared) -> None:
     boot = REPORT["boots"][0]
     slower = {
         **boot, "seconds_to_multi_user": 12.5, "checks": [{"title": "ssh", "outcome": "failed"}],
+        "memory_peak_mib": 300.5,
     }  # fmt: skip
-    found = compared(report={"passed": False, "boots": [slower]}, tree_size=2_000_000)
+    report = {
+        "passed": False,
+        "boots": [slower, {**boot, "machine": 2}],
+        "memory": {"mib": 512, "too_little_mib": 480},
+    }
+    found = compared(report=report, tree_size=2_000_000)
     assert [str(each) for each in found.differences] == ["~ test ssh, pxe-bios: passed → failed"]
     said = [str(each) for each in found.measures]
     assert "files, unpacked: 1.0 MB → 2.0 MB (+1.0 MB)" in said
     assert "time to boot, pxe-bios: 10.0 s → 12.5 s (+2.5 s)" in said
     assert "packages: 2" in said
+    assert "most memory in use, pxe-bios: not known → 315.1 MB" in said
+    assert "memory that it needs: not known → 536.9 MB" in said
+    assert "time to boot, pxe-bios, machine 2: not known → 10.0 s" in said
     untested = compared(report={})
     assert "time to boot, pxe-bios: 10.0 s → not known" in map(str, untested.measures)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from imagebuilder import Image, Options, build_image
 from imagebuilder.catalog import Catalog, Release, TestEvidence
 from imagebuilder.cli.main import main
 from imagebuilder.comparison import Comparison, Named, compare_images
+from imagebuilder.engines import Request
 from imagebuilder.errors import CatalogError, InputError
+from imagebuilder.lockfile import Change
 from imagebuilder.stores.file import FileStore
 
 
@@ -293,6 +296,40 @@ def test_a_recipe_that_is_not_built_is_compared_by_what_it_asks_for(
     (project.root / "imagebuilder.toml").write_text("wrong = [")
     assert main([*argv, "base"]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_the_package_index_says_what_is_a_security_update(
+    catalog: Catalog,
+    first: Release,
+    make_project: MakeProject,
+    fake_engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def security_of(_: FakeEngine, request: Request, changes: Sequence[Change]) -> frozenset[str]:
+        assert request.offline  # no network is used to say it
+        asked.extend((each.name, each.old, each.new) for each in changes)
+        return frozenset({"vim"})
+
+    for name in ("make_lock", "check_lock"):
+        monkeypatch.setattr(type(fake_engine), name, lambda *_: None, raising=False)
+    monkeypatch.setattr(type(fake_engine), "security_of", security_of, raising=False)
+    project = make_project({"recipes/base.toml": 'distro = "debian-12"\n'})
+    newer = make(tmp_path, packages={"vim": "2:9.1-1", "base-files": "12.5", "new": "1"})
+    found = compare_images(first, newer, catalog=catalog, project=project)
+    assert asked == [
+        ("base-files", "12.4", "12.5"), ("new", "", "1"), ("vim", "2:9.0-1", "2:9.1-1"),
+    ]  # fmt: skip
+    assert told(found) == [
+        "~ package base-files: 12.4 → 12.5",
+        "+ package new: 1",
+        "~ package vim: 2:9.0-1 → 2:9.1-1 (security)",
+    ]
+    assert found.notes == ()
+    without = compare_images(first, newer, catalog=catalog)
+    assert without.notes[0].startswith("which updates are security updates is not known")
 
 
 def test_a_recipe_that_is_built_is_its_image(
