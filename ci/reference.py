@@ -163,6 +163,7 @@ CHECKS = """
 What must be true in the booted guest.
 Which kind a check is follows from the key that it has; how each is looked at stands in [smoke-tests.md](smoke-tests.md).
 A check that looks for a list of things wants all of them.
+A template can stand for any text or number in a check: `port = "{{ ssh_port }}"`.
 
 ```toml
 [[checks]]

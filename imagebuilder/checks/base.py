@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import core_schema
 
 from imagebuilder.template import is_template
 
@@ -86,6 +94,26 @@ def _absolute(value: str) -> str:
         raise ValueError("an absolute path is wanted")
     return value
 
+
+class _OrTemplate:
+    """Lets a template stand for a number: it is looked at again when it is rendered."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def look(value: Any, inner: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            return value if isinstance(value, str) and is_template(value) else inner(value)
+
+        return core_schema.no_info_wrap_validator_function(look, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": r"\{[{%]"}]}
+
+
+OR_TEMPLATE = _OrTemplate()
+"""For a number in a check: a template may stand there."""
 
 Word = Annotated[str, AfterValidator(_word)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from imagebuilder.checks.base import BaseCheck, Word, in_words
+from imagebuilder.checks.base import OR_TEMPLATE, BaseCheck, Word, in_words
 from imagebuilder.template import is_template
 
-Vlan = Annotated[int, Field(ge=1, le=4094)]  # IEEE 802.1Q; 0 and 4095 are none
+Vlan = Annotated[int, Field(ge=1, le=4094), OR_TEMPLATE]  # IEEE 802.1Q; 0 and 4095 are none
 
 
 def _address(value: str) -> str:
@@ -40,7 +40,9 @@ class PortCheck(BaseCheck):
 
     kind: ClassVar[str] = "port"
 
-    port: int = Field(ge=1, le=65535, description="the port's number")
+    port: Annotated[int, Field(ge=1, le=65535), OR_TEMPLATE] = Field(
+        description="the port's number"
+    )
     protocol: Literal["tcp", "udp"] = Field(default="tcp", description="tcp or udp")
     address: Annotated[str, AfterValidator(_address)] = Field(
         default="",
@@ -86,7 +88,9 @@ class InterfaceCheck(BaseCheck):
         description="up: it is turned on and has a carrier, where there is such a thing; down: "
         "it is not up; any: either will do",
     )
-    mtu: int | None = Field(default=None, ge=68, le=65536, description="the largest packet, bytes")
+    mtu: Annotated[int, Field(ge=68, le=65536), OR_TEMPLATE] | None = Field(
+        default=None, description="the largest packet, bytes"
+    )
     addresses: tuple[Annotated[str, AfterValidator(_with_prefix)], ...] = Field(
         default=(),
         description="addresses that it must have, such as 192.0.2.9/24; without the length of "

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from imagebuilder.checks.base import BaseCheck, Word, in_words
+from imagebuilder.checks.base import OR_TEMPLATE, BaseCheck, Word, in_words
 from imagebuilder.template import is_template
 
 # Debian's Policy Manual, "Version", and what RPM allows beside it.
@@ -146,7 +146,9 @@ class UserCheck(BaseCheck):
 
     user: Word = Field(description="its name")
     exists: bool = Field(default=True, description="false: there must be no such user")
-    uid: int | None = Field(default=None, ge=0, le=0xFFFFFFFE, description="its number")
+    uid: Annotated[int, Field(ge=0, le=0xFFFFFFFE), OR_TEMPLATE] | None = Field(
+        default=None, description="its number"
+    )
     groups: tuple[Word, ...] = Field(
         default=(), description="groups that it must be in; it may be in others as well"
     )

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from imagebuilder.checks.base import BaseCheck, Word, in_words
+from imagebuilder.checks.base import OR_TEMPLATE, BaseCheck, Word, in_words
 from imagebuilder.template import is_template
 
 _SYSCTL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:/-]*")
@@ -80,9 +80,7 @@ class BootFinishedCheck(BaseCheck):
 
     kind: ClassVar[str] = "boot_finished_within"
 
-    boot_finished_within: float = Field(
-        gt=0,
-        le=7200,
+    boot_finished_within: Annotated[float, Field(gt=0, le=7200), OR_TEMPLATE] = Field(
         description="seconds from the start of the kernel; five times that under software "
         "emulation",
     )
@@ -110,7 +108,9 @@ class MemoryUsedCheck(BaseCheck):
 
     kind: ClassVar[str] = "memory_used_at_most"
 
-    memory_used_at_most: int = Field(gt=0, le=1 << 20, description="MiB")
+    memory_used_at_most: Annotated[int, Field(gt=0, le=1 << 20), OR_TEMPLATE] = Field(
+        description="MiB"
+    )
 
     @property
     def wanted(self) -> str:
@@ -196,8 +196,12 @@ class SysctlCheck(BaseCheck):
     value: str | int | None = Field(
         default=None, description="what it must say; parts are separated by one space"
     )
-    at_least: int | None = Field(default=None, description="the least number that will do")
-    at_most: int | None = Field(default=None, description="the largest number that will do")
+    at_least: Annotated[int, OR_TEMPLATE] | None = Field(
+        default=None, description="the least number that will do"
+    )
+    at_most: Annotated[int, OR_TEMPLATE] | None = Field(
+        default=None, description="the largest number that will do"
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

@@ -390,3 +390,28 @@ def test_scripts_of_checks_are_read_from_the_project(make_project: MakeProject) 
     (root / "checks/r.sh").write_bytes(bytes(SIZE_LIMIT + 1))
     with pytest.raises(InputError, match="at most 1048576 bytes"):
         resolved.checks()
+
+
+def test_templates_stand_for_numbers_in_checks(make_project: MakeProject) -> None:
+    recipe = """
+    distro = "debian-12"
+    [params]
+    port = 2222
+    tag = 20
+    [[checks]]
+    port = "{{ port }}"
+    [[checks]]
+    ovs_bridge = "br0"
+    tags = { storage0 = "{{ tag }}" }
+    [[checks]]
+    interface = "eth0"
+    mtu = "{{ port }}"
+    """
+    port, bridge, interface = make_project({"recipes/r.toml": recipe}).resolve("r").recipe.checks
+    assert (port.title, interface.wanted.partition("with ")[2]) == ("port 2222/tcp", "mtu 2222")
+    assert bridge.model_dump()["tags"] == {"storage0": 20}
+    wrong = recipe.replace("tag = 20", "tag = 4095")
+    with pytest.raises(InputError, match="less than or equal to 4094") as caught:
+        make_project({"recipes/r.toml": wrong}, folder="two").resolve("r")
+    assert caught.value.where
+    assert caught.value.where.line == 9

@@ -35,6 +35,7 @@ def test_our_own_recipes_are_valid(path: Path) -> None:
         '[matrix]\ndistro = ["debian-12"]\n[matrix.flavour.a]\npackages = ["x"]\n',
         '[[waivers]]\ncode = "IB101"\nreason = "x"\nuntil = 2027-01-31\n',
         '[[files]]\nsource = "files/motd"\npath = "/etc/motd"\nmode = "0644"\n',
+        '[[checks]]\nport = "{{ port }}"\n[[checks]]\nport = 22\naddress = "::1"\n',
         '[declare.vlan]\ntype = "integer"\nmin = 1\n[secrets.pw]\ncommand = ["pass", "pw"]\n',
     ],
 )
@@ -53,6 +54,7 @@ def test_what_is_valid(text: str) -> None:
         '[[checks]]\nunit = "a.service"\nzoo = 1\n',
         '[[waivers]]\ncode = "x"\nreason = "x"\nuntil = 2027-01-31\n',
         '[declare.vlan]\ntype = "int"\n',
+        '[[checks]]\nport = "many"\n',
         '[image]\ncompression = "zip"\n',
         'arch = "vax"\n',
     ],
