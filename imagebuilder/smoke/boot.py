@@ -25,6 +25,7 @@ from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, P
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
+from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.sources import Served, copy
 from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot, OnStage, Watch
@@ -127,6 +128,9 @@ def boot(
         said=tuple(watch.said),
         findings=tuple(console.findings),
         fatal=console.fatal,
+        fatal_follows=console.fatal_follows,
+        waits_for=console.waits_for,
+        screen=watch.screen,
         excerpt=console.excerpt(),
         exit_status=status,
         qemu_said=qemu_said,
@@ -186,6 +190,9 @@ def _run_machine(
             return False
         if watch.went_wrong:
             instruments.screenshot(logs[SCREENSHOT])
+            if KERNEL_STARTED not in watch.stages:
+                watch.screen = instruments.screen_text()
+                watch.console.take_screen(watch.screen)
         return True
 
     with logs[QEMU_LOG].open("w", encoding="utf-8", errors="replace") as file:

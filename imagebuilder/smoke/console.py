@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,11 @@ _ESCAPES = re.compile(
 
 # systemd's greeting; the one in an initramfs calls itself that (dracut), or names dracut.
 _NEW_ROOT = re.compile(r"^(?:\[ *\d+\.\d+\] )?Welcome to (?!.*(?:dracut|[Ii]nitramfs|initrd)).*!$")
+
+# systemd's line with a moving star; its last words are how long, of how long.
+_WAITS = re.compile(
+    r"(?:Job |[Ss]tart job is running for )(\S.*?)(?:/start running)? \(\d[^/()]*/ "
+)
 
 
 def plain(line: str) -> Iterator[str]:
@@ -52,7 +57,8 @@ class Console:
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.findings: list[ConsoleFinding] = []
         self.fatal: ConsoleFinding | None = None
-        self._fatal_follows = False  # it may give way to a line that names the cause
+        self.fatal_follows = False  # it may give way to a line that names the cause
+        self.waits_for = ""  # what systemd said last that it waits for
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
 
@@ -79,9 +85,20 @@ class Console:
                 self._file.write("[the rest of the console was not kept]\n")
             self._file.flush()
         self._mark(line, now)
-        found = match(line[:_LINE_LIMIT])
+        self._judge(line[:_LINE_LIMIT])
+
+    def take_screen(self, lines: Iterable[str]) -> None:
+        """Search what stands on the machine's screen, which may say what the port does not."""
+        for line in lines:
+            self._judge(line)
+
+    def _judge(self, line: str) -> None:
+        waits = _WAITS.search(line)
+        if waits:
+            self.waits_for = waits[1]
+        found = match(line, kernel_runs=KERNEL_STARTED in self.stages)
         if found:
-            self._note(line[:_LINE_LIMIT], *found)
+            self._note(line, *found)
 
     def _mark(self, line: str, now: float) -> None:
         self.stages.setdefault(FIRMWARE, now)
@@ -103,10 +120,10 @@ class Console:
         )
         self.findings.append(finding)
         if badness.severity == "fatal" and (
-            self.fatal is None or (self._fatal_follows and not badness.follows)
+            self.fatal is None or (self.fatal_follows and not badness.follows)
         ):
             self.fatal = finding
-            self._fatal_follows = badness.follows
+            self.fatal_follows = badness.follows
 
     @property
     def flooded(self) -> bool:

@@ -22,14 +22,12 @@ from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.cpio import Entry, archive
 from imagebuilder.errors import InputError
 from imagebuilder.smoke.calls import call
+from imagebuilder.smoke.early import HOOK_FOLDERS, early_entries
 
 PORT_NAME = "imagebuilder.smoke"  # of the virtio-serial port; runner.sh looks for it
 
 _CARRIED = "imagebuilder-smoke"  # the folder in the initramfs, and below /run
-# dracut up to 059 and since (its hookdir); where there is none the kernel leaves the file out.
-_HOOK_PATHS = tuple(
-    f"{folder}/lib/dracut/hooks/pre-pivot/95-imagebuilder-smoke.sh" for folder in ("usr", "var")
-)
+_HOOK_PATHS = tuple(f"{folder}/pre-pivot/95-imagebuilder-smoke.sh" for folder in HOOK_FOLDERS)
 
 # What looks at checks, put before runner.sh in this order.
 _LOOKS = ("common.sh", "system.sh", "software.sh", "files.sh", "network.sh")
@@ -110,6 +108,7 @@ def guest_archive(
                 for name, content in (scripts or {}).items()
             ),
             *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
+            *early_entries(),
         ]
     )
 

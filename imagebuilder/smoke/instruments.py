@@ -6,6 +6,7 @@ keep the addresses, and thereby the names, that they have without.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from imagebuilder.errors import StepError
@@ -21,6 +22,17 @@ NETDEV = "net"  # of the network card that the machine boots from
 # Bytes of each packet that are captured: a DHCP message has its type after 282 of them.
 _CAPTURED_BYTES = 400
 _FILTER = "capture"
+
+# A machine all of whose processors wait for an interrupt (HLT), with interrupts off, is dead:
+# the kernel's decompressor ends so, and firmware.  It is looked for when nothing has moved for
+# some seconds, and must be seen twice.
+_QUIET_SECONDS = 4.0
+_PROBE_SECONDS = 1.5
+_REGISTERS = re.compile(r"\b[ER]?FL=([0-9a-f]+).*?\bHLT=([01])", re.DOTALL)
+_INTERRUPTS = 0x200  # of EFLAGS
+
+# VGA's memory in text mode: 25 lines of 80 pairs of a character, in code page 437, and colours.
+_SCREEN_ADDRESS, _SCREEN_COLUMNS, _SCREEN_LINES = 0xB8000, 80, 25
 
 
 class Instruments:
@@ -42,6 +54,7 @@ class Instruments:
         self._monitor = Monitor(self._socket, watch.happened)
         self._captures = [Capture(self._file(part), part) for part in PARTS]
         self._part = 0  # 0: firmware; 1: between; 2: initrd; 3: over
+        self._probed, self._dead = 0.0, 0
 
     def __enter__(self) -> Instruments:
         self._monitor.__enter__()
@@ -65,7 +78,7 @@ class Instruments:
             "-device",
             "VGA",
             "-device",
-            "pvpanic",
+            "pvpanic-pci",
             "-device",
             "i6300esb",
         ]
@@ -93,6 +106,33 @@ class Instruments:
             self._part = 3
             self._ask("object-del", id=_FILTER)
 
+        self._look_for_life()
+
+    def _look_for_life(self) -> None:
+        now = self._watch.clock()
+        if self._watch.quiet_seconds < _QUIET_SECONDS:
+            self._dead = 0
+        elif now >= self._probed + _PROBE_SECONDS:
+            self._probed = now
+            self._dead = self._dead + 1 if halted(self._registers()) else 0
+            if self._dead == 2:
+                self._watch.end("halted")
+
+    def _registers(self) -> str:
+        try:
+            said = self._monitor.ask("human-monitor-command", command_line="info registers -a")
+        except StepError:
+            return ""
+        return said if isinstance(said, str) else ""
+
+    def screen_text(self) -> tuple[str, ...]:
+        """Return what stands on the screen, if it is in text mode."""
+        file = self._folder / "screen"
+        size = _SCREEN_COLUMNS * _SCREEN_LINES * 2
+        if not self._ask("pmemsave", val=_SCREEN_ADDRESS, size=size, filename=str(file)):
+            return ()
+        return read_screen(file.read_bytes()) if file.exists() else ()
+
     def screenshot(self, path: Path) -> bool:
         """Write what the machine's screen shows as a PNG file; return whether it is there."""
         return self._ask("screendump", filename=str(path), format="png") and path.exists()
@@ -106,3 +146,26 @@ class Instruments:
 
     def _file(self, part: str) -> Path:
         return self._folder / f"{part}.pcap"
+
+
+def halted(registers: str) -> bool:
+    """Whether all processors wait for an interrupt that they would not take.
+
+    Args:
+        registers: what QEMU's ``info registers -a`` says.
+    """
+    found = _REGISTERS.findall(registers)
+    return bool(found) and all(
+        waits == "1" and not int(flags, 16) & _INTERRUPTS for flags, waits in found
+    )
+
+
+def read_screen(memory: bytes) -> tuple[str, ...]:
+    """Return the lines on a screen in text mode; none if its memory holds something else."""
+    width = _SCREEN_COLUMNS * 2
+    rows = [memory[at : at + width : 2] for at in range(0, len(memory), width)]
+    lines = [row.replace(b"\0", b" ").decode("cp437").rstrip() for row in rows]
+    signs = "".join(lines)
+    if sum(sign.isascii() and sign.isprintable() for sign in signs) < 0.9 * len(signs):
+        return ()
+    return tuple(line for line in lines if line)

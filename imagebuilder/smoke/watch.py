@@ -49,7 +49,8 @@ class Boot:
         ending: why it was ended: ``done`` (the runner said all), ``fatal`` (a line of the
             console), ``missing`` (a file was asked for that the image has not), ``exited`` (the
             machine ended by itself), ``panicked`` (the guest's kernel told the machine so),
-            ``watchdog`` (nobody fed it), ``stopped`` (QEMU cannot go on), ``timeout``,
+            ``watchdog`` (nobody fed it), ``stopped`` (QEMU cannot go on), ``halted`` (its
+            processors wait for an interrupt and let none in), ``timeout``,
             ``still`` (nothing moved for long), ``settled`` (the boot is over, its target not
             reached), ``flood`` (the guest wrote without end).
         stages: what was reached, in seconds since power-on.
@@ -59,6 +60,9 @@ class Boot:
         said: what the runner said.
         findings: telling lines of the console.
         fatal: the line that ended it.
+        fatal_follows: whether that line says only that something failed before.
+        waits_for: what systemd said last on the console that it waits for.
+        screen: what stood on the screen, where that is text and no kernel ran.
         excerpt: the last lines of the console.
         exit_status: QEMU's; None if it was ended from here.
         qemu_said: the last lines that QEMU itself said.
@@ -77,6 +81,9 @@ class Boot:
     said: tuple[Said, ...]
     findings: tuple[ConsoleFinding, ...]
     fatal: ConsoleFinding | None
+    fatal_follows: bool = False
+    waits_for: str = ""
+    screen: tuple[str, ...] = ()
     excerpt: str
     exit_status: int | None
     qemu_said: str
@@ -107,6 +114,7 @@ class Watch:
         self.events: list[MachineEvent] = []
         self.said: list[Said] = []
         self.ending = ""
+        self.screen: tuple[str, ...] = ()
         self.on_stage: OnStage = lambda _stage, _seconds: None
         self._results = results
         self._boot_limit, self._check_limit = limits
@@ -153,6 +161,15 @@ class Watch:
         """Whether the guest asked for a file of the image."""
         with self._lock:
             return any(each.name == name for each in self.transfers.values())
+
+    @property
+    def quiet_seconds(self) -> float:
+        """How long nothing has moved: no line, no transfer, no result."""
+        return self.clock() - max(self._moved, self.console.last_line)
+
+    def end(self, ending: str) -> None:
+        """Note that the boot is over, for a reason that was seen elsewhere."""
+        self.ending = self.ending or ending
 
     @property
     def went_wrong(self) -> bool:
@@ -223,8 +240,7 @@ class Watch:
             return "timeout"
         if reached is not None and now > reached + self._check_limit:
             return "timeout"
-        moved = max(self._moved, self.console.last_line)
-        if reached is None and self._accelerator == "kvm" and now > moved + _STILL_SECONDS:
+        if reached is None and self._accelerator == "kvm" and self.quiet_seconds > _STILL_SECONDS:
             return "still"
         return ""
 

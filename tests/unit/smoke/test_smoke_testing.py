@@ -117,10 +117,17 @@ def test_a_failed_check_is_named(image: Image, fake_qemu: Path, tmp_path: Path) 
         ("echo 'qemu: -m: too much' >&2; exit 1\n", "-m: too much"),
         ("kill -9 $$\n", "signal 9"),
         ("echo iPXE\n", "never asked for the boot script"),
-        (FETCH.replace("vmlinuz", "").replace("initrd.img", ""), "the kernel did not arrive"),
+        (
+            FETCH.replace("vmlinuz", "").replace("initrd.img", "").replace("echo '[", ": '["),
+            "the kernel did not arrive",
+        ),
         (FETCH.replace("echo '[", ": '["), "the kernel said nothing"),
         (FETCH, "had not asked for the root file system"),
-        (FETCH + "fetch rootfs.squashfs\n", "had not started the test's runner"),
+        (FETCH + "fetch rootfs.squashfs\n", "the initrd had not handed over to it"),
+        (
+            FETCH + "fetch rootfs.squashfs\necho 'Welcome to Debian GNU/Linux 12 (bookworm)!'\n",
+            "had not started the test's runner",
+        ),
         (
             FETCH + "fetch rootfs.squashfs; echo 'x login: '\n",
             "came up, but the test's runner",

@@ -1,0 +1,97 @@
+"""What the machine itself shows: QEMU's end, and what its monitor told."""
+
+from __future__ import annotations
+
+from imagebuilder.smoke.diagnosis.words import before_that, quoted
+from imagebuilder.smoke.report import Failure
+from imagebuilder.smoke.stages import KERNEL_STARTED
+from imagebuilder.smoke.watch import Boot
+
+_LAST_LINES = 10
+
+# Reasons of SHUTDOWN (QEMU QMP Reference Manual, ShutdownCause).
+_CAUSES = {
+    "guest-reset": "the guest restarted itself",
+    "guest-shutdown": "the guest switched itself off",
+    "guest-panic": "the guest's kernel panicked",
+    "subsystem-reset": "the guest reset a part of the machine",
+}
+
+
+def killed(boot: Boot) -> Failure | None:
+    """QEMU was ended by a signal."""
+    if boot.exit_status is None or boot.exit_status >= 0:
+        return None
+    fix = ""
+    if boot.exit_status == -9:
+        fix = (
+            "something killed it: if the host ran out of memory (dmesg says so), lower memory_mib "
+            "in the recipe's [smoke] table or run fewer tests at once"
+        )
+    what = f"QEMU was ended by signal {-boot.exit_status}"
+    return Failure(what=_with_words(what, boot), fix=fix, excerpt=boot.excerpt)
+
+
+def refused(boot: Boot) -> Failure | None:
+    """QEMU did not run the machine."""
+    if not boot.exit_status:
+        return None
+    what = f"QEMU could not run the machine (exit status {boot.exit_status})"
+    return Failure(what=_with_words(what, boot), excerpt=boot.qemu_said)
+
+
+def _with_words(what: str, boot: Boot) -> str:
+    words = boot.qemu_said.strip().splitlines()
+    return f"{what}: {words[-1].strip()}" if words else what
+
+
+def fatal_line(boot: Boot) -> Failure | None:
+    """The console said why."""
+    if not boot.fatal:
+        return None
+    earlier = before_that(boot) if boot.fatal_follows else ""
+    return Failure(
+        what=f"{boot.fatal.meaning} (on the console: {quoted(boot.fatal.line)}){earlier}",
+        fix=boot.fatal.fix,
+        excerpt=boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:]),
+    )
+
+
+def told_by_monitor(boot: Boot) -> Failure | None:
+    """The machine told that it cannot go on, or that the guest ended it."""
+    details = next((each.data for each in boot.events if each.name == "SHUTDOWN"), {})
+    match boot.ending:
+        case "panicked":
+            what, fix = "the guest's kernel panicked", "see the console"
+        case "watchdog":
+            what = "the guest hung: nobody fed its watchdog"
+            fix = "see the console for what it did last"
+        case "stopped":
+            what = "QEMU stopped the machine, which cannot go on"
+            fix = "see qemu.log; under KVM, try --accel tcg"
+        case "halted":
+            where = "" if KERNEL_STARTED in boot.stages else " before the kernel said a word"
+            what = f"the machine halted{where}"
+            if boot.screen:
+                what += f"; on its screen: {boot.screen[-1].strip()}"
+            fix = "see its screen; a kernel or initrd that is damaged ends so"
+        case "exited" if details:
+            reason = str(details.get("reason", ""))
+            what = _CAUSES.get(reason, f"the machine was ended ({reason})")
+            what += " before the test was done"
+            fix = "see the console for why"
+        case _:
+            return None
+    excerpt = boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:])
+    return Failure(what=what + before_that(boot), fix=fix, excerpt=excerpt)
+
+
+def flood(boot: Boot) -> Failure | None:
+    """The guest wrote more than anybody keeps."""
+    if boot.ending != "flood":
+        return None
+    return Failure(
+        what="the guest wrote without end, so it was ended",
+        fix="look at the console for what repeats",
+        excerpt=boot.excerpt,
+    )

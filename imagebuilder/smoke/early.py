@@ -1,0 +1,72 @@
+"""What is looked at in the guest before its root takes over: by two hooks of dracut.
+
+What they find wrong they write to the kernel's log, and so to the console, in lines that begin
+with ``imagebuilder:`` (the table of badness knows them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imagebuilder.cpio import Entry
+
+# dracut up to 059 and since (its hookdir); where there is none the kernel leaves the file out.
+HOOK_FOLDERS = ("usr/lib/dracut/hooks", "var/lib/dracut/hooks")
+
+MEMORY_SAMPLES = "/run/imagebuilder-smoke/memory"  # the runner hands them on
+_SAMPLE_SECONDS = 2
+
+# dracut sources its hooks: a subshell keeps their variables and failures to themselves.
+# A kernel that needs no modules is no error; modules of another kernel alone are.
+_MODULES = """\
+check_modules() {
+    [ -d "$1/lib/modules" ] || return 0
+    release=$(uname -r)
+    [ -d "$1/lib/modules/$release" ] && return 0
+    others=$(cd "$1/lib/modules" && echo *)
+    [ "$others" = '*' ] && others=none
+    echo "<3>imagebuilder: the $2 has no modules for the kernel $release; has: $others" >/dev/kmsg
+}
+"""
+
+_EARLY = f"""\
+#!/bin/sh
+(
+{_MODULES}
+check_modules "" initrd
+mkdir -p {MEMORY_SAMPLES.rpartition("/")[0]}
+# Shell builtins alone, but for the pause: this runs beside what is measured.
+(
+    while :; do
+        total=- available=-
+        while read -r name value _; do
+            case $name in
+                MemTotal:) total=$value ;;
+                MemAvailable:) available=$value; break ;;
+            esac
+        done </proc/meminfo
+        read -r uptime _ </proc/uptime
+        echo "$uptime $total $available" >>{MEMORY_SAMPLES}
+        sleep {_SAMPLE_SECONDS}
+    done
+) </dev/null >/dev/null 2>&1 &
+) 2>/dev/null
+"""
+
+_LATE = f"""\
+#!/bin/sh
+(
+{_MODULES}
+check_modules "$NEWROOT" "root file system"
+) 2>/dev/null
+"""
+
+
+def early_entries() -> Sequence[Entry]:
+    """Return the files of the initramfs archive that are these hooks."""
+    hooks = (("cmdline/00", _EARLY), ("pre-pivot/94", _LATE))
+    return [
+        Entry(path=f"{folder}/{place}-imagebuilder-look.sh", content=text.encode())
+        for folder in HOOK_FOLDERS
+        for place, text in hooks
+    ]
