@@ -16,6 +16,7 @@ _LOG_LIMIT = 16 << 20  # bytes of console that are kept
 _FINDINGS_LIMIT = 50
 _LINE_LIMIT = 1000  # characters of a line that are looked at
 _TAIL_LINES = 400
+_COLUMNS = 80  # at which firmware breaks its lines
 
 # Control sequences: CSI, what is left of one that systemd cut in two, OSC, character sets, and
 # single escapes (ECMA-48).
@@ -58,6 +59,7 @@ class Console:
         self.findings: list[ConsoleFinding] = []
         self.fatal: ConsoleFinding | None = None
         self.fatal_follows = False  # it may give way to a line that names the cause
+        self._wrapped = ""  # what goes on in the next line
         self.waits_for = ""  # what systemd said last that it waits for
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
@@ -85,7 +87,10 @@ class Console:
                 self._file.write("[the rest of the console was not kept]\n")
             self._file.flush()
         self._mark(line, now)
-        self._judge(line[:_LINE_LIMIT])
+        whole, self._wrapped = self._wrapped + line, ""
+        if KERNEL_STARTED not in self.stages and len(line) in (_COLUMNS - 1, _COLUMNS):
+            self._wrapped = whole[-_LINE_LIMIT:]
+        self._judge(whole[-_LINE_LIMIT:] if whole is not line else line[:_LINE_LIMIT])
 
     def take_screen(self, lines: Iterable[str]) -> None:
         """Search what stands on the machine's screen, which may say what the port does not."""

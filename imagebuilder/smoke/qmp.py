@@ -53,19 +53,19 @@ class Monitor:
     def __init__(self, path: Path, on_event: Callable[[MachineEvent], None]) -> None:
         self._path = path
         self._on_event = on_event
+        self._client = QMPClient("imagebuilder")
+        self._connected = False
+        self._listening: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Monitor:
         self._socket = socket.socket(socket.AF_UNIX)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._client = QMPClient("imagebuilder")
-        self._connected = False
-        self._listening: concurrent.futures.Future[None] | None = None
-
-    def __enter__(self) -> Monitor:
         self._socket.bind(str(self._path))
         self._socket.listen(1)
         self._socket.setblocking(False)
         self._thread.start()
-        self._listening = asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
+        self._do(self._begin())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,10 +104,13 @@ class Monitor:
         except QMPError as error:
             raise StepError(f"QEMU's monitor: {error}") from error
 
+    async def _begin(self) -> None:
+        self._listening = asyncio.create_task(self._listen())
+
     async def _listen(self) -> None:
         events = EventListener()
         self._client.register_listener(events)
-        connection, _ = await self._loop.sock_accept(self._socket)
+        connection, _ = await asyncio.get_running_loop().sock_accept(self._socket)
         await self._client.connect(connection)
         self._connected = True
         async for message in events:
@@ -124,7 +127,9 @@ class Monitor:
         self._connected = False
         if self._listening:
             self._listening.cancel()
-        await asyncio.sleep(0)
+            await asyncio.wait([self._listening])
+            if not self._listening.cancelled():
+                self._listening.exception()  # a connection that broke: nobody waits for it
         self._socket.close()
         try:
             await self._client.disconnect()

@@ -20,16 +20,23 @@ from imagebuilder.smoke.stages import (
     DHCP,
     FETCHED,
     FIRMWARE,
+    KERNEL_STARTED,
     MULTI_USER,
+    POWER_ON,
+    STAGES,
     SYSTEMD_STARTED,
+    furthest,
 )
 
 _AFTERMATH_SECONDS = 2.0  # what is said after a fatal line belongs to it: a trace of calls
 _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is still on its way
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
+_FIRMWARE_STILL_SECONDS = 60.0  # the same before a kernel runs, under any accelerator
 _RESULTS_LIMIT = 4 << 20  # bytes that the guest may say
 
 OnStage = Callable[[str, float], None]
+
+_BEFORE_KERNEL = (POWER_ON, *STAGES[: STAGES.index(KERNEL_STARTED)])
 
 # Events of QEMU that end a boot, and what the ending is called.  STOP comes after the others,
 # too, since a machine that is over is kept for its screen to be looked at.
@@ -240,7 +247,11 @@ class Watch:
             return "timeout"
         if reached is not None and now > reached + self._check_limit:
             return "timeout"
-        if reached is None and self._accelerator == "kvm" and self.quiet_seconds > _STILL_SECONDS:
+        if furthest(self.stages) in _BEFORE_KERNEL:
+            patience: float | None = _FIRMWARE_STILL_SECONDS
+        else:
+            patience = _STILL_SECONDS if reached is None and self._accelerator == "kvm" else None
+        if patience is not None and self.quiet_seconds > patience:
             return "still"
         return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imagebuilder.smoke.badness.kinds import MORE_MEMORY, Badness, bad
 
+_DAMAGED_KERNEL = "vmlinuz is damaged or cut short: build again"
 _SERVER = "look whether the server has all files that the boot script names"
 
 # iPXE ends its messages with a link whose eight digits are an error's number; the words before
@@ -80,11 +81,17 @@ FIRMWARE: tuple[Badness, ...] = (
     # The kernel's own decompressor; on the screen, and on the serial port with earlyprintk.
     bad(
         "fatal",
-        r"((?:XZ|ZSTD|LZMA|LZ4|LZO|bzip2|gzip)\S*[- ]compressed data is corrupt|"
+        r"((?:XZ|ZSTD|LZMA|LZ4|LZO|bzip2|gzip)\S*[- ]compressed data is (?:corrupt|truncated)|"
         r"uncompression error|Destination address too large|invalid magic at start of compressed|"
-        r"crc error|length error|Out of memory while allocating|invalid compressed format).*"
-        r"System halted|-- System halted",
+        r"^crc error|^length error|Out of memory while allocating|invalid compressed format)",
         "the kernel could not unpack itself: {1}",
-        "vmlinuz is damaged or cut short: build again",
+        _DAMAGED_KERNEL,
+    ),
+    bad(
+        "fatal",
+        r"^ ?-- System halted",
+        "the kernel could not unpack itself",
+        _DAMAGED_KERNEL,
+        follows=True,
     ),
 )

@@ -14,6 +14,12 @@ KERNEL: tuple[Badness, ...] = (
         "remove that argument from [kernel] args of the recipe, or from the kickstart's bootloader",
     ),
     bad(
+        "warn",
+        r"ommand line: .*\b(?<!\.)((?:rd)?init=\S+)",
+        "the kernel's arguments name a first program of their own: {1}",
+        "look at [kernel] args of the recipe",
+    ),
+    bad(
         "fatal",
         r"Kernel panic - not syncing: VFS: Unable to mount root",
         "the kernel found no initrd that it could unpack, and has no root file system of its own",

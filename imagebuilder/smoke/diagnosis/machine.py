@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagebuilder.smoke.diagnosis.words import before_that, quoted
+from imagebuilder.smoke.diagnosis.words import before_that, quoted, told_before
 from imagebuilder.smoke.report import Failure
 from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.watch import Boot
@@ -49,9 +49,10 @@ def fatal_line(boot: Boot) -> Failure | None:
     """The console said why."""
     if not boot.fatal:
         return None
-    earlier = before_that(boot) if boot.fatal_follows else ""
+    earlier = told_before(boot) if boot.fatal_follows else ""
+    then = f"{earlier}; then " if earlier else ""
     return Failure(
-        what=f"{boot.fatal.meaning} (on the console: {quoted(boot.fatal.line)}){earlier}",
+        what=f"{then}{boot.fatal.meaning} (on the console: {quoted(boot.fatal.line)})",
         fix=boot.fatal.fix,
         excerpt=boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:]),
     )
@@ -78,8 +79,12 @@ def told_by_monitor(boot: Boot) -> Failure | None:
         case "exited" if details:
             reason = str(details.get("reason", ""))
             what = _CAUSES.get(reason, f"the machine was ended ({reason})")
-            what += " before the test was done"
-            fix = "see the console for why"
+            if KERNEL_STARTED in boot.stages:
+                what += " before the test was done"
+                fix = "see the console for why"
+            else:
+                what += " before its kernel said a word"
+                fix = "look whether vmlinuz is whole, and a kernel for x86-64"
         case _:
             return None
     excerpt = boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:])

@@ -18,14 +18,18 @@ def quoted(line: str) -> str:
     return _TIME.sub("", line)[:_QUOTE_LIMIT]
 
 
-def before_that(boot: Boot) -> str:
-    """Return what the console told of before, for a line that says only that something failed."""
+def told_before(boot: Boot) -> str:
+    """Return what the console told of before the line that ended the boot; "" if nothing."""
     findings = [each for each in boot.findings if each.severity == "warn"]
     if boot.fatal:
         findings = [each for each in findings if each.seconds <= boot.fatal.seconds]
-    if not findings:
-        return ""
-    return "; before that: " + "; ".join(each.meaning for each in findings[-_EARLIER:])
+    return "; ".join(each.meaning for each in findings[-_EARLIER:])
+
+
+def before_that(boot: Boot) -> str:
+    """Return the same as the end of a sentence."""
+    told = told_before(boot)
+    return f"; before that: {told}" if told else ""
 
 
 def how_much(boot: Boot, name: str) -> str:

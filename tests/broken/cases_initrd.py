@@ -1,0 +1,245 @@
+"""What breaks in the initrd: modules, network, root file system."""
+
+from __future__ import annotations
+
+from workshop import ROOTFS, Case, Workshop
+
+from imagebuilder.smoke.stages import FETCHED, KERNEL_STARTED, ROOT_SWITCHED
+
+ROOTFS_THERE = FETCHED[ROOTFS]
+
+
+def _module(name: str) -> str:
+    return rf"/{name}\.ko"
+
+
+def _root_url(image: Workshop) -> None:
+    image.script("${base}rootfs.squashfs", "${base}gone.squashfs")
+
+
+def _cut_rootfs(image: Workshop) -> None:
+    image.replace(ROOTFS, image.bytes_of(ROOTFS)[:30_000_000])
+
+
+def _cut_rootfs_unchecked(image: Workshop) -> None:
+    _cut_rootfs(image)
+    image.without_digest()
+
+
+def _rotten_rootfs_unchecked(image: Workshop) -> None:
+    rootfs = image.bytes_of(ROOTFS)
+    # The superblock stays; the tables at the end, where the inodes are, do not.
+    image.replace(ROOTFS, rootfs[:-600_000] + bytes(600_000))
+    image.without_digest()
+
+
+def _another_rootfs(image: Workshop) -> None:
+    rootfs = image.bytes_of(ROOTFS)
+    image.replace(ROOTFS, rootfs[:-1] + bytes([rootfs[-1] ^ 1]))
+
+
+def _nobody_on_the_network(image: Workshop) -> None:
+    image.argv = lambda argv: [
+        "hubport,id=net,hubid=1" if each.startswith("user,id=net") else each for each in argv
+    ]
+
+
+def _hang(image: Workshop) -> None:
+    image.hook("pre-mount", "sleep 100000")
+
+
+def _modules_of_another_kernel(image: Workshop) -> None:
+    image.hook("cmdline", "")  # the folder of hooks is there in any case
+    image.early_file("usr/lib/modules/9.9.9-other/modules.dep", "")
+    image.initrd_without(rf"lib/modules/{image.release.replace('.', '[.]')}")
+
+
+INITRD_CASES = (
+    Case(
+        name="root-overridden",
+        breaks=lambda image: image.args("root=/dev/sda1"),
+        stage=KERNEL_STARTED,
+        words="override its root with root=/dev/sda1",
+        at="ommand line:",
+        quick=True,
+    ),
+    Case(
+        name="rdinit-missing",
+        breaks=lambda image: image.args("rdinit=/nope"),
+        stage=KERNEL_STARTED,
+        words="rdinit=/nope; then .*no initrd that it could unpack",
+        at="Kernel panic",
+        quick=True,
+    ),
+    Case(
+        name="no-live-modules",
+        breaks=lambda image: image.initrd_without(r"cmdline/(29-parse-livenet|30-parse-dmsquash)"),
+        stage=KERNEL_STARTED,
+        words="cannot boot a live image",
+        at="FATAL",
+    ),
+    Case(
+        name="initrd-of-another-kernel",
+        breaks=_modules_of_another_kernel,
+        stage=KERNEL_STARTED,
+        words="initrd has no modules for the kernel 6.* has: 9.9.9-other",
+        at="imagebuilder: the initrd",
+    ),
+    Case(
+        name="no-network-driver",
+        breaks=lambda image: image.initrd_without(_module("virtio_net")),
+        stage=KERNEL_STARTED,
+        words="sent no DHCP request",
+        at="starting timeout scripts|waited|timeout",
+        boot_timeout=60,
+    ),
+    Case(
+        name="no-ip-argument",
+        breaks=lambda image: image.script("ip=dhcp rd.neednet=1", ""),
+        stage=KERNEL_STARTED,
+        words="DHCP|network",
+        at="timeout",
+        boot_timeout=60,
+    ),
+    Case(
+        name="no-dhcp-in-initrd",
+        breaks=_nobody_on_the_network,
+        stage=KERNEL_STARTED,
+        words="asked for an address by DHCP .* got no answer",
+        at="timeout",
+        boot_timeout=60,
+    ),
+    Case(
+        name="no-dhcp-client",
+        breaks=lambda image: image.initrd_without(r"bin/dhclient$"),
+        stage=KERNEL_STARTED,
+        words="sent no DHCP request",
+        at="timeout",
+        boot_timeout=60,
+    ),
+    Case(
+        name="no-curl",
+        breaks=lambda image: image.initrd_without(r"bin/curl$"),
+        stage=KERNEL_STARTED,
+        words="curl",
+        at="curl",
+        boot_timeout=60,
+    ),
+    Case(
+        name="wrong-root-url",
+        breaks=_root_url,
+        stage=KERNEL_STARTED,
+        words="is not there: the server answers 404",
+        at="imagebuilder: the root",
+    ),
+    Case(
+        name="rootfs-cut-short",
+        breaks=_cut_rootfs,
+        stage=ROOTFS_THERE,
+        words="is cut short: the server has 30000000",
+        at="imagebuilder: the root",
+    ),
+    Case(
+        name="rootfs-cut-short-unchecked",
+        breaks=_cut_rootfs_unchecked,
+        stage=ROOTFS_THERE,
+        words="cannot be mounted|cannot be read|cannot mount",
+        at="SQUASHFS|squashfs|mount:",
+    ),
+    Case(
+        name="rootfs-rotten-unchecked",
+        breaks=_rotten_rootfs_unchecked,
+        stage=ROOTFS_THERE,
+        words="cannot be mounted|cannot be read|cannot mount",
+        at="SQUASHFS|squashfs|mount:",
+    ),
+    Case(
+        name="wrong-digest",
+        breaks=_another_rootfs,
+        stage=ROOTFS_THERE,
+        words="is another one: SHA-256",
+        at="imagebuilder: the root",
+    ),
+    Case(
+        name="no-squashfs-module",
+        breaks=lambda image: image.initrd_without(_module("squashfs")),
+        stage=ROOTFS_THERE,
+        words="squashfs",
+        at="squashfs",
+    ),
+    Case(
+        name="no-overlay-module",
+        breaks=lambda image: image.initrd_without(_module("overlay")),
+        stage=ROOTFS_THERE,
+        words="overlay",
+        at="verlay",
+    ),
+    Case(
+        name="no-loop-module",
+        breaks=lambda image: image.initrd_without(_module("loop")),
+        stage=ROOTFS_THERE,
+        words="loop|cannot mount|cannot be mounted",
+        at="loop",
+    ),
+    Case(
+        name="too-little-memory",
+        breaks=lambda image: None,
+        memory_mib=320,
+        stage=KERNEL_STARTED,
+        words="memory|room",
+        at="curl|emory",
+    ),
+    Case(
+        name="hang-in-initrd",
+        breaks=_hang,
+        boot_timeout=25,
+        stage=ROOTFS_THERE,
+        words="waited for dracut-pre-mount",
+        within=200,
+    ),
+    Case(
+        name="root-without-os-release",
+        breaks=lambda image: image.in_root(
+            "rm -f $NEWROOT/etc/os-release $NEWROOT/usr/lib/os-release"
+        ),
+        stage=ROOTFS_THERE,
+        words="os-release is missing|cannot hand over",
+        at="OS tree|switch-root",
+    ),
+    Case(
+        name="root-without-systemd",
+        breaks=lambda image: image.in_root(
+            "rm -f $NEWROOT/sbin/init $NEWROOT/usr/lib/systemd/systemd"
+        ),
+        stage=ROOTFS_THERE,
+        words="cannot hand over|/sbin/init",
+        at="init|switch",
+    ),
+    Case(
+        name="root-without-libc",
+        breaks=lambda image: image.in_root("rm -f $NEWROOT/usr/lib/x86_64-linux-gnu/libc.so.6"),
+        stage=ROOTFS_THERE,
+        words="library libc.so.6|first process|hand over",
+        at="libc|panic",
+    ),
+    Case(
+        name="init-that-ends",
+        breaks=lambda image: image.in_root(
+            "rm -f $NEWROOT/sbin/init; printf '#!/bin/sh\\nexit 1\\n' >$NEWROOT/sbin/init; "
+            "chmod 755 $NEWROOT/sbin/init"
+        ),
+        stage=ROOTFS_THERE,
+        words="first process of the guest ended",
+        at="Kernel panic",
+    ),
+    Case(
+        name="kernel-and-rootfs-of-different-builds",
+        breaks=lambda image: image.in_root(
+            f"mv $NEWROOT/usr/lib/modules/{image.release} $NEWROOT/usr/lib/modules/9.9.9-other"
+        ),
+        stage=ROOTFS_THERE,
+        words="root file system has no modules for the kernel 6.* has: 9.9.9-other",
+        at="imagebuilder: the root",
+    ),
+)
+__all__ = ["INITRD_CASES", "ROOT_SWITCHED"]
