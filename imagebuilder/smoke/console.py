@@ -87,23 +87,24 @@ class Console:
                 self._file.write("[the rest of the console was not kept]\n")
             self._file.flush()
         self._mark(line, now)
-        whole, self._wrapped = self._wrapped + line, ""
-        if KERNEL_STARTED not in self.stages and len(line) in (_COLUMNS - 1, _COLUMNS):
-            self._wrapped = whole[-_LINE_LIMIT:]
-        self._judge(whole[-_LINE_LIMIT:] if whole is not line else line[:_LINE_LIMIT])
+        if not self._judge(line[:_LINE_LIMIT]) and self._wrapped:
+            self._judge(self._wrapped + line)
+        wraps = KERNEL_STARTED not in self.stages and len(line) in (_COLUMNS - 1, _COLUMNS)
+        self._wrapped = (self._wrapped + line)[-_LINE_LIMIT:] if wraps else ""
 
     def take_screen(self, lines: Iterable[str]) -> None:
         """Search what stands on the machine's screen, which may say what the port does not."""
         for line in lines:
             self._judge(line)
 
-    def _judge(self, line: str) -> None:
+    def _judge(self, line: str) -> bool:
         waits = _WAITS.search(line)
         if waits:
             self.waits_for = waits[1]
         found = match(line, kernel_runs=KERNEL_STARTED in self.stages)
         if found:
             self._note(line, *found)
+        return found is not None
 
     def _mark(self, line: str, now: float) -> None:
         self.stages.setdefault(FIRMWARE, now)

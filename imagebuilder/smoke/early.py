@@ -7,6 +7,7 @@ with ``imagebuilder:`` (the table of badness knows them).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 from imagebuilder.cpio import Entry
 
@@ -14,7 +15,7 @@ from imagebuilder.cpio import Entry
 HOOK_FOLDERS = ("usr/lib/dracut/hooks", "var/lib/dracut/hooks")
 
 MEMORY_SAMPLES = "/run/imagebuilder-smoke/memory"  # the runner hands them on
-_SAMPLE_SECONDS = 2
+_MEMORY = resources.files(__package__).joinpath("looks/boot.sh").read_text(encoding="utf-8")
 
 # dracut sources its hooks: a subshell keeps their variables and failures to themselves.
 # A kernel that needs no modules is no error; modules of another kernel alone are.
@@ -33,23 +34,10 @@ _EARLY = f"""\
 #!/bin/sh
 (
 {_MODULES}
+{_MEMORY}
 check_modules "" initrd
 mkdir -p {MEMORY_SAMPLES.rpartition("/")[0]}
-# Shell builtins alone, but for the pause: this runs beside what is measured.
-(
-    while :; do
-        total=- available=-
-        while read -r name value _; do
-            case $name in
-                MemTotal:) total=$value ;;
-                MemAvailable:) available=$value; break ;;
-            esac
-        done </proc/meminfo
-        read -r uptime _ </proc/uptime
-        echo "$uptime $total $available" >>{MEMORY_SAMPLES}
-        sleep {_SAMPLE_SECONDS}
-    done
-) </dev/null >/dev/null 2>&1 &
+watch_memory {MEMORY_SAMPLES} 1 </dev/null >/dev/null 2>&1 &
 ) 2>/dev/null
 """
 

@@ -30,7 +30,7 @@ _CARRIED = "imagebuilder-smoke"  # the folder in the initramfs, and below /run
 _HOOK_PATHS = tuple(f"{folder}/pre-pivot/95-imagebuilder-smoke.sh" for folder in HOOK_FOLDERS)
 
 # What looks at checks, put before runner.sh in this order.
-_LOOKS = ("common.sh", "system.sh", "software.sh", "files.sh", "network.sh")
+_LOOKS = ("common.sh", "system.sh", "software.sh", "files.sh", "network.sh", "boot.sh")
 
 _HOOK = f"""\
 #!/bin/sh
@@ -180,6 +180,8 @@ _TEXT_FIELDS = {
     "jobs": (True,),
     "settled": (True, True),
     "check": (False, False, False, True, True, False),
+    "memory": (False, False, False),
+    "chain": (False, True),
     "end": (),
 }
 

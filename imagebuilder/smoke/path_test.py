@@ -12,6 +12,7 @@ from imagebuilder.progress import Reporter
 from imagebuilder.recipe import SmokeOptions, Waiver
 from imagebuilder.smoke.accel import hung_verdict, remember
 from imagebuilder.smoke.boot import boot, short_folder
+from imagebuilder.smoke.chain import read_chain, read_samples
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
 from imagebuilder.smoke.network import ALONE, Place
@@ -22,12 +23,14 @@ from imagebuilder.smoke.report import (
     QEMU_LOG,
     RACK_LOG,
     SCREENSHOT,
+    TIMELINE,
     Accelerator,
     BootReport,
 )
 from imagebuilder.smoke.results import results_of
 from imagebuilder.smoke.stages import furthest
 from imagebuilder.smoke.subject import Subject
+from imagebuilder.smoke.timeline import timeline_svg
 from imagebuilder.smoke.watch import Boot
 
 STEP = "smoke"  # what progress calls a test
@@ -192,6 +195,16 @@ class PathTest:
         if kernel and built_with and kernel != built_with:
             other = f"the kernel in the guest is {kernel}, the image's facts say {built_with}"
             notes = [*notes, other]
+        samples = read_samples(seen.said)
+        picture = timeline_svg(
+            f"{self.subject.recipe} {self.subject.id}: {self.path.name} ({used.used})",
+            stages=seen.stages,
+            seconds=seen.seconds,
+            chain=read_chain(seen.said),
+            samples=samples,
+            failure=failure.what if failure else "",
+        )
+        (self._folder(attempt, machine) / TIMELINE).write_bytes(picture)
         return BootReport(
             path=self.path.name,
             machine=machine,
@@ -207,6 +220,10 @@ class PathTest:
             console_findings=seen.findings,
             failure=failure,
             logs=self._folder(attempt, machine).name,
+            timeline=TIMELINE,
+            memory_peak_mib=max(
+                (round(each.total - each.available) for each in samples), default=None
+            ),
             screenshot=seen.screenshot.name if seen.screenshot else "",
             notes=tuple(notes),
         )

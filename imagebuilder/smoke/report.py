@@ -22,7 +22,7 @@ from imagebuilder.smoke.subject import Subject
 
 REPORT, CONSOLE_LOG, QEMU_LOG = "report.json", "console.log", "qemu.log"
 RACK_LOG = "dnsmasq.log"
-SCREENSHOT = "screen.png"
+SCREENSHOT, TIMELINE = "screen.png", "timeline.svg"
 
 # Part of the digest of what was tested: raise it when a test comes to mean something else.
 _METHOD = 2
@@ -149,6 +149,16 @@ class BootReport(_Model):
     console_findings: tuple[ConsoleFinding, ...] = ()
     failure: Failure | None = Field(default=None, description="why the boot failed as a whole")
     logs: str = Field(description="the folder of its logs, beside the report")
+    timeline: str = Field(
+        default="",
+        description="the picture of stages, systemd's critical chain and memory over time: an SVG "
+        "file in that folder",
+    )
+    memory_peak_mib: float | None = Field(
+        default=None,
+        description="the most memory that the guest had in use at once, of samples every 2 s from "
+        "its initrd to the end of the checks",
+    )
     screenshot: str = Field(
         default="", description="the picture of the screen at the end, a PNG file, if it failed"
     )

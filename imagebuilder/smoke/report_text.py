@@ -120,6 +120,8 @@ def _boot_lines(boot: BootReport) -> list[str]:
     lines += [f"  {seconds:7.1f} s  {stage}" for stage, seconds in boot.stages.items()]
     if not boot.passed:
         lines.append(f"  it came as far as    {boot.stage}")
+    if boot.memory_peak_mib is not None:
+        lines.append(f"  most memory in use   {boot.memory_peak_mib:.0f} MiB")
     if boot.screenshot:
         lines.append(f"  its screen           {boot.logs}/{boot.screenshot}")
     lines += _all_checks(boot.checks)

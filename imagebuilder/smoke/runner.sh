@@ -9,6 +9,8 @@
 #   jobs TEXT                   what the boot waits for, once half of its time is gone
 #   settled STATE TEXT          the boot is over but the target was not reached; failed units
 #   check N OUTCOME SECONDS FOUND OUTPUT TRIES
+#   memory SECONDS TOTAL AVAILABLE   KiB, at a time of the kernel's clock
+#   chain MICROSECONDS TEXT     what systemd-analyze says, and when the new root's systemd began
 #   end
 #
 # Before this text stand PATIENCE (seconds that the boot may take), COUNT (of checks), and for
@@ -64,6 +66,7 @@ wait_for_target() {
         look_at_clock
         if [ $((now - looked)) -ge 1000 ]; then
             looked=$now
+            tell_memory
             state=$(systemctl is-system-running 2>/dev/null)
             case $state in
                 running | degraded | maintenance) idle=$((idle + 1)) ;;
@@ -163,12 +166,22 @@ try_all() {
 main() {
     mkdir -p "$WORK"
     if [ -n "${SMOKE_PORT-}" ]; then port=$SMOKE_PORT; else
-        until find_port; do sleep "$PAUSE"; done
+        tries=0
+        until find_port; do
+            tries=$((tries + 1))
+            [ $((tries % 10)) -ne 0 ] || complain_of_no_port
+            sleep "$PAUSE"
+        done
     fi
     exec 3>>"$port" || exit 1
+    watch_memory "$WORK/memory" $$ </dev/null >/dev/null 2>&1 3>&- &
     say hello 1 "$(encode "$(uname -r)")"
-    wait_for_target || exit 0
+    wait_for_target || { tell_memory; exit 0; }
+    look_at_chain </dev/null >/dev/null 2>&1 3>&- &
+    chain=$!
     try_all
+    tell_memory
+    tell_chain $chain
     say end
 }
 

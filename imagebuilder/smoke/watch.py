@@ -247,11 +247,10 @@ class Watch:
             return "timeout"
         if reached is not None and now > reached + self._check_limit:
             return "timeout"
-        if furthest(self.stages) in _BEFORE_KERNEL:
-            patience: float | None = _FIRMWARE_STILL_SECONDS
-        else:
-            patience = _STILL_SECONDS if reached is None and self._accelerator == "kvm" else None
-        if patience is not None and self.quiet_seconds > patience:
+        quiet = self.quiet_seconds
+        if reached is None and self._accelerator == "kvm" and quiet > _STILL_SECONDS:
+            return "still"
+        if furthest(self.stages) in _BEFORE_KERNEL and quiet > _FIRMWARE_STILL_SECONDS:
             return "still"
         return ""
 

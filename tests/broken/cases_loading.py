@@ -7,7 +7,7 @@ import re
 
 from workshop import BOOT_SCRIPT, INITRD, KERNEL, Case, Workshop
 
-from imagebuilder.smoke.cpio import Entry, archive
+from imagebuilder.cpio import Entry, archive
 from imagebuilder.smoke.stages import DHCP, FETCHED, FIRMWARE, KERNEL_STARTED, POWER_ON
 
 SCRIPT_THERE, KERNEL_THERE = FETCHED[BOOT_SCRIPT], FETCHED[KERNEL]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuilder.checks import Check
+from imagebuilder.cpio import Entry, archive
 from imagebuilder.image import BOOT_SCRIPT, FACTS, INITRD, KERNEL, ROOTFS, Image, measure
 from imagebuilder.recipe import BootPathName
-from imagebuilder.smoke.cpio import Entry, archive
 
 HOOKS = "usr/lib/dracut/hooks"
 

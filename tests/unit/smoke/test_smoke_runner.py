@@ -171,7 +171,7 @@ def test_jobs_are_told_when_half_of_the_time_is_gone(place: Path) -> None:
     script = runner_script([], patience=1, slowness=1).replace(
         'say jobs "', ': >"$WORK/reached"; say jobs "'
     )
-    said = start(place, script)
+    said = [each for each in start(place, script) if each.word != "memory"]
     assert [each.word for each in said] == ["hello", "jobs", "reached", "end"]
     assert said[1].texts == ("12 wait.service start running",)
 
@@ -180,7 +180,7 @@ def test_a_boot_that_settles_elsewhere_is_told(place: Path) -> None:
     (place / "work/reached").unlink()
     (place / "state/failed").write_text("a.service loaded failed failed A\n")
     script = runner_script([], patience=1e9, slowness=1).replace("-ge 1000", "-ge 10")
-    said = start(place, script)
+    said = [each for each in start(place, script) if each.word != "memory"]
     assert [each.word for each in said] == ["hello", "settled"]
     assert said[1].texts == ("running", "a.service loaded failed failed A")
 

@@ -93,7 +93,7 @@ def test_a_good_boot(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in image.smoke_dir.iterdir())
     assert names == ["pxe-bios", "report.json"]
     logs = sorted(path.name for path in (image.smoke_dir / "pxe-bios").iterdir())
-    assert logs == ["console.log", "qemu.log"]
+    assert logs == ["console.log", "qemu.log", "timeline.svg"]
     assert events[0].kind == "started"
     assert events[-1].kind == "finished"
 
@@ -276,7 +276,7 @@ def test_a_kill_leaves_no_machine(image: Image, fake_qemu: Path, tmp_path: Path)
     left = sorted(path.name for path in image.smoke_dir.iterdir())
     assert left == ["pxe-bios", "report.json"]
     logs = sorted(path.name for path in (image.smoke_dir / "pxe-bios").iterdir())
-    assert logs == ["console.log", "qemu.log"]
+    assert logs == ["console.log", "qemu.log", "timeline.svg"]
 
 
 def _read(path: Path) -> str:
