@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,17 +42,6 @@ def whole_image(request: pytest.FixtureRequest) -> Image:
     return image
 
 
-@pytest.fixture(scope="session")
-def table() -> Iterator[list[str]]:
-    lines: list[str] = []
-    yield lines
-    text = "".join(f"{line}\n" for line in lines)
-    print("\n" + text)
-    if os.environ.get("BROKEN_TABLE"):
-        with Path(os.environ["BROKEN_TABLE"]).open("a") as file:
-            file.write(text)
-
-
 @pytest.mark.parametrize(
     "case",
     [
@@ -67,7 +55,6 @@ def test_what_is_broken_is_named(
     case: Case,
     whole_image: Image,
     tmp_path: Path,
-    table: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workshop = Workshop(whole_image, tmp_path / "image")
@@ -84,11 +71,18 @@ def test_what_is_broken_is_named(
     print(report_text(report))
     boot = report.boots[0]
     found, late = _what_was_found(boot), _seconds_late(case, boot, image)
-    table.append(f"{case.name:40} {boot.stage:30} {late:6.1f} s  {found[:300]}")
+    _note(f"{case.name:40} {boot.stage:30} {late:6.1f} s  {found[:300]}")
     assert boot.passed == case.passes
     assert boot.stage == case.stage
     assert re.search(case.words, found)
     assert late < case.within * _SLACK
+
+
+def _note(line: str) -> None:
+    print(line)
+    if os.environ.get("BROKEN_TABLE"):
+        with Path(os.environ["BROKEN_TABLE"]).open("a") as file:
+            file.write(line + "\n")
 
 
 def _what_was_found(boot: BootReport) -> str:

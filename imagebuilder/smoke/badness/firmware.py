@@ -49,7 +49,7 @@ FIRMWARE: tuple[Badness, ...] = (
         "iPXE lost its connection to the server: {1}",
         "look whether the server is there and sends all of the file",
     ),
-    bad("warn", rf"(?<!\[)\b(?!Link status)([A-Z][\w ,/']+?){_IPXE_LINK}", "iPXE: {1}", _SERVER),
+    bad("warn", rf"^(?!.*Link status).*?\b([A-Z][\w ,/']+?){_IPXE_LINK}", "iPXE: {1}", _SERVER),
     bad("fatal", r"Nothing to boot: (.*)", "iPXE was told of nothing to boot: {1}", _SERVER),
     bad(
         "fatal",

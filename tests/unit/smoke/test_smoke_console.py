@@ -38,6 +38,20 @@ FATAL = {
     "Kernel command line: root=live:http://10.0.2.100/r ip=dhcp root=/dev/sda1 quiet": (
         "root=/dev/sda1"
     ),
+    "imagebuilder: the initrd has no modules for the kernel 6.1; has: 5.10": "has: 5.10",
+    "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",
+    "mount: /run/rootfsbase: unknown filesystem type 'squashfs'.": "module for squashfs",
+    "curl: (23) Failure writing output to destination": "no room in memory",
+    "Failed to switch root: Switch root path '/sysroot' does not seem to be an OS tree.": (
+        "os-release"
+    ),
+    "[    0.5] initrd extends beyond end of memory, disabling initrd": "does not fit",
+    "sysrq: Resetting": "switched itself off",
+    "ZSTD-compressed data is corrupt": "unpack itself: ZSTD",
+    "No bootable device.": "nothing to boot from",
+    "BdsDxe: No bootable option or device was found.": "nothing to boot from",
+    "error: file `/vmlinuz' not found.": "GRUB: file",
+    "Failed to load default target, trying fallback": "default target",
 }
 WARN = {
     "[FAILED] Failed to start nginx.service - A high performance web server.": "web server",
@@ -48,10 +62,28 @@ WARN = {
     "[   96.638858] rcu: INFO: rcu_preempt self-detected stall on CPU": "was stuck",
     "BUG: unable to handle page fault for address: ffffb0": "bug in the kernel",
     "traps: bash[77] general protection fault ip:55d5": "memory",
+    "INFO: task touch:123 blocked for more than 120 seconds.": "hung in the kernel: touch",
+    "[   30.1] I/O error, dev loop0, sector 8 op 0x0:(READ)": "loop0",
+    "systemd[1]: a.service: Start request repeated too quickly.": "again and again",
+    "overlayfs: upper fs does not support tmpfile.": "upper fs does not",
+    "nvme: disagrees about version of symbol module_layout": "another kernel",
+    "modprobe: FATAL: Module virtio_net not found in directory /lib/modules/6.1": "virtio_net",
+    "cp: error writing '/etc/x': No space left on device": "no room",
+    "touch: cannot touch '/x': Read-only file system": "read-only",
+    "bash: curl: command not found": "missing: curl",
+    "Kernel command line: root=live:x rdinit=/nope quiet": "rdinit=/nope",
+    "No configuration methods succeeded (http://ipxe.org/040ee119)": "no address by DHCP",
+    "Could not boot: Exec format error (http://ipxe.org/2e008081)": "cannot run what it fetched",
+    "vmlinuz... Not enough space (http://ipxe.org/34012006)": "too little memory",
+    "Connection timed out (http://ipxe.org/4c0a6092)": "lost its connection",
+    "Permission denied (http://ipxe.org/0216eb8f)": "iPXE: Permission denied",
     "Oops: 0002 [#1] PREEMPT SMP NOPTI": "fault in the kernel",
     "[ TIME ] Timed out waiting for device dev-sdb1.device - /dev/sdb1.": "dev-sdb1",
 }
 HARMLESS = [
+    "[Link status: Unknown (http://ipxe.org/1a086194)]",
+    "Waiting for link-up on net0... ok",
+    "Command line: initrd=initrd.img rd.systemd.unit=x BOOT_IMAGE=/vmlinuz console=ttyS0",
     "Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)",
     "Kernel command line: initrd=initrd.img root=live:http://10.0.2.100/rootfs.squashfs quiet",
     "[FAILED] Failed to mount sysroot.mount - /sysroot.",
@@ -163,3 +195,58 @@ def test_a_flood_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             console.take("Failed to start " + "y" * 100)
         assert console.flooded
     assert (tmp_path / "console.log").stat().st_size < 3000
+
+
+def test_lines_that_firmware_broke_are_joined(tmp_path: Path) -> None:
+    lines = [
+        "http://10.0.2.100/vmlinuz-6.1... No such file or directory (http://ipxe.org/2d0c",
+        "613b)",
+        "base 0123456789abcdef: could not be loaded from http://10.0.2.100/",
+    ]
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        for line in lines:
+            console.take(line)
+    assert [each.meaning for each in console.findings] == [
+        "iPXE: the server has no http://10.0.2.100/vmlinuz-6.1",
+        "the image's boot script could not load it from http://10.0.2.100/",
+    ]
+    assert console.fatal_follows, "what iPXE said is the cause"
+
+
+def test_what_stands_on_the_screen_is_searched_as_well(tmp_path: Path) -> None:
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        console.take_screen(["Decompressing Linux...", "XZ-compressed data is corrupt"])
+    assert console.fatal
+    assert console.fatal.meaning == (
+        "the kernel could not unpack itself: XZ-compressed data is corrupt"
+    )
+    assert not (tmp_path / "console.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "waits_for"),
+    [
+        ("[*     ] (1 of 2) Job a.service/start running (6s / 7min 32s)", "a.service"),
+        (
+            "[ ***  ] A start job is running for dracut pre-mount hook (5s / no limit)",
+            "dracut pre-",
+        ),
+        ("[  OK  ] Started a.service - A (second / first).", ""),
+    ],
+)
+def test_what_systemd_waits_for_is_kept(tmp_path: Path, line: str, waits_for: str) -> None:
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        console.take(line)
+    assert console.waits_for.startswith(waits_for)
+    assert bool(console.waits_for) == bool(waits_for)
+
+
+def test_firmware_is_not_heard_once_a_kernel_runs(tmp_path: Path) -> None:
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        console.take("[    0.000000] Linux version 6.1")
+        console.take("error: this is not GRUB")
+        console.take("Welcome to Debian GNU/Linux 12 (bookworm) dracut-059-4 (Initramfs)!")
+        assert list(console.stages) == ["firmware started", "kernel started"]
+        console.take("Welcome to Debian GNU/Linux 12 (bookworm)!")
+    assert console.findings == []
+    assert list(console.stages)[-1] == "root switched"
