@@ -1,4 +1,4 @@
-"""What is looked at in the guest before its root takes over: by two hooks of dracut.
+"""What is looked at in the guest before its root takes over: by hooks of dracut.
 
 What they find wrong they write to the kernel's log, and so to the console, in lines that begin
 with ``imagebuilder:`` (the table of badness knows them).
@@ -41,6 +41,25 @@ watch_memory {MEMORY_SAMPLES} 1 </dev/null >/dev/null 2>&1 &
 ) 2>/dev/null
 """
 
+# Run each time that udev has settled and the root is not there yet, some times a second.
+# A network card that has a driver is there by then.
+_SETTLED_OFTEN = 8
+_SETTLED = f"""\
+#!/bin/sh
+(
+for card in /sys/class/net/*; do
+    [ -e "$card/device" ] && exit
+done
+seen={MEMORY_SAMPLES.rpartition("/")[0]}/no-card
+echo >>$seen
+times=0
+while read -r _; do times=$((times + 1)); done <$seen
+if [ $times -eq {_SETTLED_OFTEN} ]; then
+    echo "<3>imagebuilder: the initrd has no driver for the machine's network card" >/dev/kmsg
+fi
+) 2>/dev/null
+"""
+
 _LATE = f"""\
 #!/bin/sh
 (
@@ -52,7 +71,11 @@ check_modules "$NEWROOT" "root file system"
 
 def early_entries() -> Sequence[Entry]:
     """Return the files of the initramfs archive that are these hooks."""
-    hooks = (("cmdline/00", _EARLY), ("pre-pivot/94", _LATE))
+    hooks = (
+        ("cmdline/00", _EARLY),
+        ("initqueue/settled/00", _SETTLED),
+        ("pre-pivot/94", _LATE),
+    )
     return [
         Entry(path=f"{folder}/{place}-imagebuilder-look.sh", content=text.encode())
         for folder in HOOK_FOLDERS

@@ -22,6 +22,13 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
+        r"imagebuilder: (the initrd has no driver for .*)",
+        "{1}",
+        "have dracut add the driver (add_drivers); tests have a virtio card unless the recipe says "
+        "otherwise",
+    ),
+    bad(
+        "fatal",
         r"imagebuilder: (the root file system (?:is (?:not there|refused|cut short|longer|another)|"
         r"has no |cannot be fetched).*)",
         "{1}",

@@ -1,0 +1,89 @@
+"""The hooks that look at an initrd, run by shells of this host."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.smoke.early import HOOK_FOLDERS, early_entries
+
+SHELLS = ["/bin/dash", "/bin/bash"]
+
+
+def hook(name: str, folder: Path, release: str) -> str:
+    """Return a hook in which a folder stands for the initrd's root."""
+    text = next(
+        (each.content or b"").decode()
+        for each in early_entries()
+        if each.path == f"{HOOK_FOLDERS[0]}/{name}-imagebuilder-look.sh"
+    )
+    for path in ("/dev/kmsg", "/run/", "/sys/", "/proc/"):
+        text = text.replace(path, f"{folder}{path}")
+    text = text.replace('check_modules "" ', f'check_modules "{folder}" ')
+    before = f"uname() {{ echo {release}; }}\nPROC={folder}/proc NEWROOT={folder}\n"
+    return f"{before}{text}\necho went on\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    for name in ("dev", "run/imagebuilder-smoke", "proc", "lib/modules/6.1", "sys/class/net/lo"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 2048 kB\nMemFree: 1 kB\nMemAvailable: 9 kB\n")
+    (tmp_path / "proc/uptime").write_text("3.50 1.00\n")
+    return tmp_path
+
+
+def run(shell: str, script: str) -> None:
+    argv = [shell, "-c", script]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
+    assert said.stdout == "went on\n", "a hook must not end dracut's own shell"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("name", "who"), [("cmdline/00", "initrd"), ("pre-pivot/94", "root file system")]
+)
+def test_modules_of_another_kernel_are_named(place: Path, shell: str, name: str, who: str) -> None:
+    script = hook(name, place, "6.1").replace(" 1 </dev/null", " 999999999 </dev/null")
+    run(shell, script)
+    assert not (place / "dev/kmsg").exists()
+    run(shell, script.replace("echo 6.1;", "echo 5.10;"))
+    assert (place / "dev/kmsg").read_text() == (
+        f"<3>imagebuilder: the {who} has no modules for the kernel 5.10; has: 6.1\n"
+    )
+
+
+def test_a_kernel_without_any_modules_is_no_error(place: Path) -> None:
+    (place / "lib/modules/6.1").rmdir()
+    (place / "lib/modules").rmdir()
+    run(SHELLS[0], hook("pre-pivot/94", place, "5.10"))
+    assert not (place / "dev/kmsg").exists()
+
+
+def test_memory_is_sampled(place: Path) -> None:
+    script = hook("cmdline/00", place, "6.1")
+    # One sample, then the process that it waits for is gone.
+    script = script.replace('kill -0 "$2" 2>/dev/null', '[ ! -e "$1" ]').replace("sleep 2", ":")
+    run(SHELLS[0], script + "\nwait\n")
+    samples = place / "run/imagebuilder-smoke/memory"
+    for _ in range(100):
+        if samples.exists() and samples.read_text():
+            break
+        subprocess.run(["sleep", "0.05"], check=True)
+    assert samples.read_text() == "3.50 2048 9\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_card_without_a_driver_is_told_once(place: Path, shell: str) -> None:
+    script = hook("initqueue/settled/00", place, "6.1")
+    for _ in range(7):
+        run(shell, script)
+    assert not (place / "dev/kmsg").exists()
+    for _ in range(3):
+        run(shell, script)
+    assert (place / "dev/kmsg").read_text().count("no driver") == 1
+    (place / "sys/class/net/eth0/device").mkdir(parents=True)
+    run(shell, script)
+    assert len((place / "run/imagebuilder-smoke/no-card").read_text()) == 10
