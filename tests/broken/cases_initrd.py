@@ -91,20 +91,11 @@ INITRD_CASES = (
         at="imagebuilder: the initrd",
     ),
     Case(
-        name="no-ip-argument",
-        breaks=lambda image: image.script("ip=dhcp rd.neednet=1", ""),
-        stage=KERNEL_STARTED,
-        words="DHCP|network",
-        at="timeout",
-        boot_timeout=60,
-    ),
-    Case(
         name="no-dhcp-in-initrd",
         breaks=_nobody_on_the_network,
         stage=KERNEL_STARTED,
         words="asked for an address by DHCP .* got no answer",
         at="timeout",
-        boot_timeout=60,
     ),
     Case(
         name="no-dhcp-client",
@@ -112,7 +103,6 @@ INITRD_CASES = (
         stage=KERNEL_STARTED,
         words="sent no DHCP request",
         at="timeout",
-        boot_timeout=60,
     ),
     Case(
         name="no-curl",
@@ -120,7 +110,6 @@ INITRD_CASES = (
         stage=KERNEL_STARTED,
         words="curl",
         at="curl",
-        boot_timeout=60,
     ),
     Case(
         name="wrong-root-url",

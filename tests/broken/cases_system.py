@@ -112,6 +112,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="no-serial-console",
+        lean=True,
         breaks=lambda image: image.args("8250.nr_uarts=0"),
         stage=CHECKS_DONE,
         words="",
@@ -119,6 +120,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="kernel-panics",
+        lean=True,
         breaks=lambda image: image.unit("crash.service", _sysrq("c")),
         stage=SYSTEMD_STARTED,
         words="panicked: sysrq triggered crash",
@@ -126,6 +128,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="guest-resets",
+        lean=True,
         breaks=lambda image: image.unit("reset.service", _sysrq("b")),
         stage=SYSTEMD_STARTED,
         words="switched itself off|restarted itself",
@@ -133,6 +136,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="guest-shuts-down",
+        lean=True,
         breaks=lambda image: image.unit("off.service", _oneshot("systemctl --no-block poweroff")),
         stage=SYSTEMD_STARTED,
         words="switched itself off",
@@ -140,6 +144,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="guest-reboots",
+        lean=True,
         breaks=lambda image: image.unit("again.service", _oneshot("reboot -f")),
         stage=SYSTEMD_STARTED,
         words="switched itself off|restarted itself",
@@ -147,6 +152,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="watchdog",
+        lean=True,
         breaks=lambda image: image.unit(
             "dog.service", _oneshot("modprobe softdog soft_margin=3; echo >/dev/watchdog; sleep 99")
         ),
@@ -156,6 +162,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="failed-unit",
+        lean=True,
         breaks=_failing,
         stage=CHECKS_DONE,
         words="broken.service",
@@ -164,6 +171,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="required-unit-fails",
+        lean=True,
         breaks=_required_failing,
         stage=SYSTEMD_STARTED,
         words="did not reach multi-user.target.*broken",
@@ -172,6 +180,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="unit-crash-looping",
+        lean=True,
         breaks=_crash_loop,
         stage=CHECKS_DONE,
         words="loop.service",
@@ -180,6 +189,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="unit-never-ready",
+        lean=True,
         breaks=_slow_crash_loop,
         stage=CHECKS_DONE,
         words="loop.service",
@@ -189,6 +199,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="ordering-cycle",
+        lean=True,
         breaks=_cycle,
         stage=CHECKS_DONE,
         words="a.service|b.service",
@@ -197,6 +208,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="emergency-shell",
+        lean=True,
         breaks=_fstab,
         stage=SYSTEMD_STARTED,
         words="(0000|srv).*emergency shell",
@@ -204,6 +216,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="out-of-memory",
+        lean=True,
         breaks=lambda image: image.unit("eat.service", _oneshot("tail /dev/zero")),
         stage=CHECKS_DONE,
         words="eat.service",
@@ -213,6 +226,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="processors-taken",
+        lean=True,
         breaks=_hog,
         stage=SYSTEMD_STARTED,
         words="processor was stuck|multi-user.target was not reached",
@@ -221,6 +235,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="read-only-root",
+        lean=True,
         breaks=lambda image: image.in_root("mount -o remount,ro $NEWROOT"),
         stage=CHECKS_DONE,
         words="failed",
@@ -229,6 +244,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="no-room-in-root",
+        lean=True,
         breaks=lambda image: image.in_root("dd if=/dev/zero of=/run/ballast bs=1M 2>/dev/null"),
         stage=CHECKS_DONE,
         words="failed|room",
@@ -237,6 +253,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="getty-only",
+        lean=True,
         breaks=lambda image: image.args("systemd.unit=getty.target"),
         stage=SYSTEMD_STARTED,
         words="did not reach multi-user.target",
@@ -244,6 +261,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="multi-user-masked",
+        lean=True,
         breaks=lambda image: image.in_root(
             "ln -sf /dev/null $NEWROOT/etc/systemd/system/multi-user.target"
         ),
@@ -253,6 +271,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="default-target-missing",
+        lean=True,
         breaks=_no_target,
         stage=SYSTEMD_STARTED,
         words="default target|multi-user|rescue",
@@ -260,6 +279,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="no-virtio-serial",
+        lean=True,
         breaks=_no_port,
         stage=ROOT_SWITCHED,
         words="runner",
@@ -268,6 +288,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="init-argument-wrong",
+        lean=True,
         breaks=lambda image: image.args("init=/nope"),
         stage=FETCHED_ROOTFS,
         words="/nope|hand over",
@@ -275,6 +296,7 @@ SYSTEM_CASES = (
     ),
     Case(
         name="systemd-broken",
+        lean=True,
         breaks=lambda image: image.in_root("cp $NEWROOT/bin/true $NEWROOT/usr/lib/systemd/systemd"),
         stage=FETCHED_ROOTFS,
         words="first process|panic",

@@ -58,6 +58,8 @@ def test_what_is_broken_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workshop = Workshop(whole_image, tmp_path / "image")
+    if case.lean:
+        workshop.lean()
     case.breaks(workshop)
     image = workshop.done()
     make = boot_module.qemu_argv

@@ -15,6 +15,18 @@ from imagebuilder.recipe import BootPathName
 
 HOOKS = "usr/lib/dracut/hooks"
 
+LONG = " ".join(
+    f"{each}.service"
+    for each in (
+        *("ssh", "ssh-host-keys", "systemd-resolved", "systemd-timesyncd", "systemd-networkd"),
+        *("systemd-logind", "systemd-udevd", "systemd-udev-trigger", "serial-getty@ttyS0"),
+        *("systemd-update-utmp", "systemd-random-seed", "systemd-journal-flush"),
+        *("systemd-sysusers", "kmod-static-nodes", "modprobe@drm", "modprobe@efi_pstore"),
+        *("modprobe@fuse", "modprobe@loop", "modprobe@dm_mod", "modprobe@configfs"),
+        *("systemd-network-generator", "systemd-user-sessions", "dracut-shutdown"),
+    )
+)
+
 
 class Workshop:
     """One image being broken; :meth:`done` gives it."""
@@ -73,6 +85,13 @@ class Workshop:
         if wanted_by:
             wants = f"{folder}/{wanted_by}.wants"
             self.in_root(f"mkdir -p {wants}; ln -sf ../{name} {wants}/{name}")
+
+    def lean(self) -> None:
+        """Leave out what takes long at boot and has nothing to do with what is broken."""
+        self.without_digest()
+        self.in_root(
+            f"for unit in {LONG}; do ln -sf /dev/null $NEWROOT/etc/systemd/system/$unit; done"
+        )
 
     def initrd_without(self, pattern: str) -> None:
         """Take files out of the initrd."""
@@ -141,6 +160,7 @@ class Case:
         memory_mib: of the guest.
         boot_timeout: seconds, five times that under software emulation.
         passes: whether the boot passes all the same.
+        lean: whether units that take long and do not matter to the case are left out.
         quick: whether it is over within seconds, so that every run of the tests has it.
     """
 
@@ -155,6 +175,7 @@ class Case:
     memory_mib: int = 2048
     boot_timeout: float = 120.0
     passes: bool = False
+    lean: bool = False
     quick: bool = False
 
 
