@@ -25,8 +25,8 @@ from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, P
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
-from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.sources import Served, copy
+from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot, OnStage, Watch
 

@@ -34,6 +34,7 @@ from imagebuilder.smoke.machine import TCG_CPU_MODELS
 from imagebuilder.smoke.paths import BOOT_PATHS
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.stages import MULTI_USER
+from imagebuilder.smoke.subject import Subject
 
 ACCELERATOR = Accelerator(used="tcg", why="a benchmark", cpu_model=TCG_CPU_MODELS["v1"])
 CHECKS: list[Check] = [
@@ -60,7 +61,7 @@ def tested(image: Image, path: str, folder: Path) -> Cost:
     """Boot as a test does."""
     before = processors()
     seen = boot(
-        image,
+        Subject.of_image(image),
         [],
         SmokeOptions(),
         path=BOOT_PATHS[path],
@@ -97,7 +98,7 @@ def by_hand(image: Image, path: str, folder: Path) -> Cost:
     boot_module._run_machine = run
     try:
         boot(
-            image,
+            Subject.of_image(image),
             [],
             SmokeOptions(),
             path=BOOT_PATHS[path],

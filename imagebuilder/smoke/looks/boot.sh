@@ -41,7 +41,7 @@ look_at_chain() {
 }
 
 tell_chain() {
-    for _ in 1 2 3 4; do
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do
         [ -s "$WORK/chain" ] && break
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.5 2>/dev/null || sleep 1
