@@ -15,6 +15,7 @@ from imagebuilder.catalog import Catalog
 from imagebuilder.cli.main import main
 from imagebuilder.errors import HostError, InputError, Location, StepError
 from imagebuilder.report import write_report
+from imagebuilder.smoke.report import BudgetResult, MemoryNeed, store_report
 
 from .conftest import World, boot, was_tested
 
@@ -169,6 +170,32 @@ def hostile(world: World) -> Path:
 
 
 TOML = 'distro = "debian-12"\nkickstarts = ["a.ks"]\n'
+
+
+def test_it_shows_what_the_image_costs(world: World) -> None:
+    image = world.build()
+    report = was_tested(image, boot())
+    checks = report.boots[0].checks
+    waiver = checks[1].waiver
+    idle = checks[0].model_copy(update={"group": "remote", "waiver": waiver})
+    exceeded = BudgetResult(
+        what="rootfs", limit=1, measured=2, unit="bytes", outcome="exceeded", message="2 B of 1 B"
+    )
+    shown = {
+        "boots": (report.boots[0].model_copy(update={"checks": (idle,)}),),
+        "budgets": (exceeded,),
+        "memory": MemoryNeed(mib=512, too_little_mib=448, boots=5, path="kernel"),
+        "warnings": ("initrd.img is large",),
+    }
+    store_report(report.model_copy(update=shown), image.smoke_dir)
+    path = write_report(world.project, "r", world.options())
+    assert path
+    found = Seen(path)
+    for each in (
+        *("budget: 2 B of 1 B", "512 MiB of memory are enough", "initrd.img is large"),
+        "remote unit ssh.service active its waiver can go: the vendor knows",
+    ):
+        assert each in found.text, each
 
 
 def test_hostile_texts_are_texts(world: World) -> None:
