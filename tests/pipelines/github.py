@@ -54,7 +54,13 @@ def run(place: Place, event: Event) -> bool:
     contexts = {
         "github": event.context,
         "inputs": {**given, **event.inputs},
-        "vars": {"CATALOG": place.catalog, "AWS_REGION": "us-east-1", "AWS_ROLE": "role"},
+        "vars": {
+            "CATALOG": place.catalog,
+            "CACHE": place.remote_cache,
+            "AWS_REGION": "us-east-1",
+            "AWS_ROLE": "role",
+            "AWS_READ_ROLE": "reader",
+        },
         "needs": {},
     }
     contexts["env"] = {k: shown(filled(v, contexts)) for k, v in workflow.get("env", {}).items()}

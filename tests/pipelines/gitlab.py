@@ -42,7 +42,9 @@ def run(place: Place, source: str, variables: Mapping[str, str], *, by_hand: boo
         "CI_PIPELINE_SOURCE": source,
         "CI_DEFAULT_BRANCH": "main",
         "CATALOG": place.catalog,
+        "CACHE": place.remote_cache,
         "AWS_ROLE_ARN": "role",
+        "AWS_READ_ROLE_ARN": "reader",
         **variables,
     }
     return _pipeline(place, pipeline, given, "", by_hand=by_hand)

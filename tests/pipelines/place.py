@@ -111,6 +111,11 @@ class Place:
         """The catalog's URL."""
         return f"s3://{BUCKET}/{self.folder.parent.name}"
 
+    @property
+    def remote_cache(self) -> str:
+        """The URL of the remote cache."""
+        return f"s3://{BUCKET}/cache"
+
     def git(self, *args: str, cwd: Path | None = None) -> str:
         """Run git in the repository."""
         done = subprocess.run(
