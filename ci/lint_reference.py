@@ -16,6 +16,7 @@ Nothing is built, and no secret is asked for.
 imagebuilder lint --all                     # lines for people
 imagebuilder lint --all --json              # lines of JSON: {"lint": …}
 imagebuilder lint --all --sarif lint.sarif  # a SARIF 2.1.0 log as well, for code hosting and editors
+imagebuilder lint --all --code-quality gl-code-quality.json  # the same for merge requests of GitLab
 imagebuilder lint --all --offline --strict  # never ask the mirrors; warnings count as errors do
 ```
 

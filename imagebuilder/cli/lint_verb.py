@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagebuilder.cli.ci_log import Annotation, Level
+from imagebuilder.cli.ci_log import Annotation, Level, repository_path
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import planning
 from imagebuilder.errors import HostError, InputError
@@ -50,6 +50,12 @@ def add(sub: Any, common: argparse.ArgumentParser) -> None:
         "--sarif", metavar="FILE", default="", help="write a SARIF log to a file as well"
     )
     parser.add_argument(
+        "--code-quality",
+        metavar="FILE",
+        default="",
+        help="write a Code Quality report to a file as well, for GitLab",
+    )
+    parser.add_argument(
         "-j",
         "--jobs",
         type=int,
@@ -76,6 +82,8 @@ def lint(context: Context) -> int:
     out.close()
     if args.sarif or as_sarif:
         _sarif(findings, Path(args.sarif) if args.sarif else None, printed=as_sarif)
+    if args.code_quality:
+        _code_quality(findings, Path(args.code_quality), Path(args.directory))
     for each in findings:
         out.data("lint", each.to_dict())
         if not each.waived:
@@ -93,8 +101,18 @@ def _sarif(findings: tuple[Finding, ...], path: Path | None, *, printed: bool) -
     text = json.dumps(sarif(findings), indent=1, ensure_ascii=False)
     if printed:
         print(text)
-    if path is None:
-        return
+    if path is not None:
+        _write(path, text)
+
+
+def _code_quality(findings: tuple[Finding, ...], path: Path, root: Path) -> None:
+    from imagebuilder.lint import code_quality
+
+    found = code_quality(findings, lambda file: repository_path(root, file) or file)
+    _write(path, json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _write(path: Path, text: str) -> None:
     try:
         path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:

@@ -1,5 +1,6 @@
 """lint: what would fail later, or should not be as it is, found before anything is built."""
 
+from imagebuilder.lint.code_quality import code_quality
 from imagebuilder.lint.codes import CODES, GROUPS, SEVERITIES, Code, Severity
 from imagebuilder.lint.finding import Finding, Waived
 from imagebuilder.lint.report import gather, names_of
@@ -16,6 +17,7 @@ __all__ = [
     "Settings",
     "Severity",
     "Waived",
+    "code_quality",
     "gather",
     "look",
     "names_of",
