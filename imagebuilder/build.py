@@ -6,7 +6,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imagebuilder import build_record, files, image, sharing
+from imagebuilder import build_record, files, image, several, sharing
 from imagebuilder.build_record import Recorder
 from imagebuilder.engines import SharingEngine
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
@@ -235,17 +235,15 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
 @contextmanager
 def _locked(place: Path, reporter: Reporter) -> Iterator[None]:
     lock = FileLock(place / ".lock")
-    said = False
-    while True:
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            if not said:
-                reporter.note("image", "waiting for another build of this recipe")
-                said = True
-            reporter.cancel.check()
-        else:
-            break
+    try:
+        lock.acquire(timeout=0.5)
+    except Timeout:
+        reporter.note("image", "waiting for another build of this recipe")
+        with several.waiting(reporter.cancel):
+            while not lock.is_locked:
+                reporter.cancel.check()
+                with suppress(Timeout):
+                    lock.acquire(timeout=0.5)
     try:
         yield
     finally:

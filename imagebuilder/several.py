@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +14,10 @@ from imagebuilder.progress import Cancel
 
 T = TypeVar("T")
 
+_WAITING = 4  # pieces of work that are begun at most, for each that may run
+
+_here = threading.local()  # the places of what this thread is a part of
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -19,6 +25,51 @@ class Failure:
 
     name: str
     error: ImageBuilderError
+
+
+class _Places:
+    """As many places as pieces of work may run at a time; who waits for another gives his up."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._returning = 0
+        self._changed = threading.Condition()
+
+    def begin(self) -> bool:
+        """Take a place for new work, if there is one that nobody wants back."""
+        with self._changed:
+            is_free = self._free > 0 and not self._returning
+            self._free -= is_free
+            return is_free
+
+    def leave(self) -> None:
+        """Give a place up."""
+        with self._changed:
+            self._free += 1
+            self._changed.notify_all()
+
+    def back(self, cancel: Cancel) -> None:
+        """Take a place again, as soon as there is one; who is to stop needs none."""
+        with self._changed:
+            self._returning += 1
+            while self._free <= 0 and not cancel.is_set:
+                self._changed.wait(0.1)
+            self._returning -= 1
+            self._free -= 1
+
+
+@contextmanager
+def waiting(cancel: Cancel) -> Iterator[None]:
+    """Let other work take this one's place for as long as it waits for what another makes."""
+    places: _Places | None = getattr(_here, "places", None)
+    if places is None:
+        yield
+        return
+    places.leave()
+    try:
+        yield
+    finally:
+        places.back(cancel)
 
 
 def each(
@@ -32,29 +83,39 @@ def each(
     """Do the same for several recipes, some at a time.
 
     After a failure nothing more is started unless ``keep_going``; what runs is let finish.
+    What waits for another's work, in :func:`waiting`, does not count among those that run.
 
     Returns:
         the results by name, and the failures in the order in which they happened.
     """
     results: dict[str, T] = {}
     failures: list[Failure] = []
-    waiting = list(dict.fromkeys(names))
+    left = list(dict.fromkeys(names))
     running: dict[Future[T], str] = {}
-    with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="imagebuilder") as pool:
+    places, most = _Places(jobs), _WAITING * jobs
+
+    def placed(name: str) -> T:
+        _here.places = places
+        return work(name)
+
+    with ThreadPoolExecutor(max_workers=most, thread_name_prefix="imagebuilder") as pool:
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs and (keep_going or not failures):
+            while left or running:
+                while left and len(running) < most and (keep_going or not failures):
                     if cancel.is_set:
-                        waiting.clear()
+                        left.clear()
                         break
-                    name = waiting.pop(0)
-                    running[pool.submit(work, name)] = name
+                    if not places.begin():
+                        break
+                    name = left.pop(0)
+                    running[pool.submit(placed, name)] = name
                 if not running:
                     break
                 # The time limit lets signal handlers run in the main thread.
                 done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
+                    places.leave()
                     try:
                         results[name] = future.result()
                     except ImageBuilderError as error:

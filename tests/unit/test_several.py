@@ -8,7 +8,7 @@ import pytest
 
 from imagebuilder.errors import Interrupted, StepError
 from imagebuilder.progress import Cancel
-from imagebuilder.several import each
+from imagebuilder.several import each, waiting
 
 WAIT = 20.0  # seconds; nothing here takes that long
 
@@ -91,3 +91,44 @@ def test_a_fault_of_ours_stops_what_runs() -> None:
 
     with pytest.raises(ZeroDivisionError):
         each(["a", "broken"], work, jobs=2, cancel=cancel)
+
+
+def test_who_waits_for_another_gives_up_his_place() -> None:
+    cancel = Cancel()
+    is_made, others = threading.Event(), threading.Barrier(2)
+    running: set[str] = set()
+    most: list[int] = []
+
+    def work(name: str) -> None:
+        if name.startswith("waits"):
+            with waiting(cancel):
+                assert is_made.wait(WAIT)
+        running.add(name)
+        most.append(len(running))
+        if name in "ab":  # both run although two others were begun before
+            others.wait(WAIT)
+            is_made.set()
+        running.remove(name)
+
+    names = ["waits", "waits too", "a", "b"]
+    done, failures = each(names, work, jobs=2, cancel=cancel)
+    assert set(done) == set(names)
+    assert not failures
+    assert max(most) <= 2
+
+
+def test_who_is_to_stop_waits_for_no_place() -> None:
+    cancel = Cancel()
+
+    def work(name: str) -> None:
+        with waiting(cancel):
+            cancel.set()
+        cancel.check()
+
+    _, failures = each(["a", "b", "c"], work, jobs=1, keep_going=True, cancel=cancel)
+    assert {type(each_.error) for each_ in failures} == {Interrupted}
+
+
+def test_alone_one_just_waits() -> None:
+    with waiting(Cancel()):
+        pass

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from imagebuilder import cache
+from imagebuilder import cache, several
 from imagebuilder.engines.direct.job import LayerFacts
 from imagebuilder.progress import Reporter
 
@@ -145,24 +145,32 @@ def now() -> int:
 
 
 def _held(layer: Path, lock: int, reporter: Reporter, since: int) -> Held:
-    said = False
-    while True:
-        if _take(lock, fcntl.LOCK_SH):
-            found = _there(layer, lock, since)
-            if found:
-                return found
-            # Nobody makes it: others may use the one that does not count.
-            if _take(lock, fcntl.LOCK_EX):
-                # Another may have been quicker; then that one is shared in the next round.
-                if not _there(layer, lock, since):
-                    return Held(layer=layer, facts=None, made=0, lock=lock)
-                continue
+    found = _taken(layer, lock, since)
+    if found:
+        return found
+    reporter.note("packages", "waiting for another build that has the same packages")
+    with several.waiting(reporter.cancel):
+        while not found:
+            reporter.cancel.check()
+            time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - two must not keep step
+            found = _taken(layer, lock, since)
+    return found
+
+
+def _taken(layer: Path, lock: int, since: int) -> Held | None:
+    """Hold a layer if that can be had now."""
+    while _take(lock, fcntl.LOCK_SH):
+        found = _there(layer, lock, since)
+        if found:
+            return found
+        # Nobody makes it: others may use the one that does not count.
+        if not _take(lock, fcntl.LOCK_EX):
             fcntl.flock(lock, fcntl.LOCK_UN)
-        if not said:
-            reporter.note("packages", "waiting for another build that has the same packages")
-            said = True
-        reporter.cancel.check()
-        time.sleep(_POLL * random.uniform(0.5, 1.5))  # noqa: S311 - two must not keep step
+            return None
+        # Another may have been quicker; then that one is shared in the next round.
+        if not _there(layer, lock, since):
+            return Held(layer=layer, facts=None, made=0, lock=lock)
+    return None
 
 
 def _there(layer: Path, lock: int, since: int) -> Held | None:
