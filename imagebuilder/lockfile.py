@@ -52,6 +52,13 @@ class Wishes(_Model):
     default: bool = Field(description="whether the default groups come along")
 
 
+class LockedLayer(_Model):
+    """Packages that are installed before the others, since other recipes have them as well."""
+
+    asked: tuple[str, ...] = Field(description="what apt is asked to install")
+    packages: tuple[_Word, ...] = Field(description="the names of all that this comes to")
+
+
 class LockFile(_Model):
     """``recipes/NAME.lock.json``: exactly these packages make the image."""
 
@@ -64,6 +71,9 @@ class LockFile(_Model):
     wishes: Wishes = Field(description="what the recipe asked for")
     asked: tuple[str, ...] = Field(description="what apt is asked to install")
     missing: tuple[str, ...] = Field(default=(), description="wishes that nobody knew")
+    layers: tuple[LockedLayer, ...] = Field(
+        default=(), description="what is installed before the rest, the lowest layer first"
+    )
     packages: tuple[LockedPackage, ...] = Field(description="all packages, by name")
 
     def versions(self) -> Mapping[str, str]:
@@ -73,10 +83,13 @@ class LockFile(_Model):
     def to_json(self) -> str:
         """Return the text of the file: a line for each package, so that a diff can be read."""
         data = self.model_dump(mode="json")
-        rows = data.pop("packages")
+        layers, rows = data.pop("layers"), data.pop("packages")
         head = json.dumps(data, indent=1, ensure_ascii=False).removesuffix("\n}")
-        lines = ",\n".join(f"  {json.dumps(each, ensure_ascii=False)}" for each in rows)
-        return f'{head},\n "packages": [\n{lines}\n ]\n}}\n'
+        for name, each in (("layers", layers), ("packages", rows)):
+            if each or name == "packages":
+                lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in each)
+                head += f',\n "{name}": [\n{lines}\n ]'
+        return f"{head}\n}}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,4 +141,5 @@ def _content(lock: LockFile | None) -> object:
     if lock is None:
         return None
     packages = tuple((each.name, each.version, each.arch, each.sha256) for each in lock.packages)
-    return lock.distro, lock.arch, lock.wishes, lock.asked, lock.missing, packages
+    wishes = (lock.wishes, lock.asked, lock.missing)
+    return lock.distro, lock.arch, wishes, lock.layers, packages

@@ -19,7 +19,7 @@ from imagebuilder.engines import (
     Watched,
     WatchedEngine,
 )
-from imagebuilder.engines.base import digest_of
+from imagebuilder.engines.base import step_id
 from imagebuilder.errors import InputError
 from imagebuilder.image import Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
@@ -292,8 +292,7 @@ def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:
     ids: dict[str, str] = {}
     for spec in specs:
         below = [ids[spec.after]] if spec.after else list(ids.values())
-        words = [spec.name, *below, *[f"{each.kind} {each.digest}" for each in spec.inputs], ""]
-        ids[spec.name] = digest_of("\n".join(words))
+        ids[spec.name] = step_id(spec.name, below, spec.inputs)
     return ids
 
 

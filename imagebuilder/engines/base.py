@@ -89,6 +89,18 @@ def digest_of(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:32]
 
 
+def step_id(name: str, below: Iterable[str], inputs: Iterable[Input]) -> str:
+    """Return the content id of a step.
+
+    Args:
+        name: the step's name.
+        below: the ids of the steps whose results it builds on.
+        inputs: what it depends on beside them.
+    """
+    words = [name, *below, *[f"{each.kind} {each.digest}" for each in inputs], ""]
+    return digest_of("\n".join(words))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:
     """A step of a build before it is known whether it must run.

@@ -26,6 +26,12 @@ def arguments(options: ImageOptions) -> list[str]:
     return [*args, "-Xcompression-level", str(level)] if level is not None else args
 
 
+def described(options: ImageOptions) -> str:
+    """Return, for people, how mksquashfs compresses: with the level, if one is asked for."""
+    level = options.compression_level
+    return f"{options.compression} at level {level}" if level else options.compression
+
+
 def make(
     root: Path,
     into: Path,

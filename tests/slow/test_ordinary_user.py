@@ -17,6 +17,8 @@ from imagebuilder.image import sha256_of
 pytestmark = pytest.mark.slow
 
 UID = 54321
+CHILD = "observer"
+RECIPE = 'extends = "base"\npackages = ["tcpdump", "jq"]\n'
 
 
 def readable_python() -> str:
@@ -42,11 +44,24 @@ def readable_python() -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="another user is played by root")
-def test_ordinary_user_builds_the_same_bytes(base_image: imagebuilder.Image) -> None:
+def test_ordinary_user_builds_the_same_bytes(
+    base_image: imagebuilder.Image, base_project: imagebuilder.Project, cache_dir: Path
+) -> None:
+    """Root builds a recipe on its parent's layer; the user, who has none, builds it all.
+
+    One of its packages makes a user, another brings libraries.
+    """
+    recipe = base_project.root / f"recipes/{CHILD}.toml"
+    recipe.write_text(RECIPE)
+    image = imagebuilder.build_image(
+        base_project, CHILD, imagebuilder.Options.make(cache_dir=cache_dir)
+    )
+    # What every image needs to boot, the rest of base, and what this one adds.
+    assert len(list(cache_dir.glob("layers/*/*/layer.json"))) >= 3
     home = Path("/var/tmp") / f"imagebuilder-test-{os.getpid()}"
     home.mkdir(mode=0o755)
     try:
-        _build_as_user(base_image, home)
+        _build_as_user(image, home)
     finally:
         # Files of subordinate ids are root's to remove here.
         shutil.rmtree(home)
@@ -79,8 +94,8 @@ def _difference(one: imagebuilder.Image, other: imagebuilder.Image, work: Path) 
     )
 
 
-def _build_as_user(base_image: imagebuilder.Image, home: Path) -> None:
-    copy_project(home)
+def _build_as_user(expected: imagebuilder.Image, home: Path) -> None:
+    (copy_project(home) / f"recipes/{CHILD}.toml").write_text(RECIPE)
     library = home / "lib"
     site = Path(imagebuilder.__file__).parent.parent
     shutil.copytree(site / "imagebuilder", library / "imagebuilder")
@@ -106,12 +121,12 @@ test -z "$made" || { mkdir "$1/etc" && cp -a /etc/. "$1/etc" && cp "$1/subuid" "
 "$1/etc" && cp "$1/passwd" "$1/group" "$1/etc" && mount --bind "$1/etc" /etc; }
 cd "$1"
 exec setpriv --reuid="$2" --regid="$2" --clear-groups env -i PATH="$PATH" HOME="$1" \
-PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build base
+PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build "$4"
 """
     result = subprocess.run(
         [
             *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"),
-            *(str(home), str(UID), readable_python()),
+            *(str(home), str(UID), readable_python(), CHILD),
         ],
         text=True,
         capture_output=True,
@@ -119,8 +134,8 @@ PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build base
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    image = imagebuilder.Image.open(home / "build/base/latest")
+    image = imagebuilder.Image.open(home / f"build/{CHILD}/latest")
     image.verify()
-    assert image.id == base_image.id
-    assert image.facts.artefacts == base_image.facts.artefacts, _difference(base_image, image, home)
+    assert image.id == expected.id
+    assert image.facts.artefacts == expected.facts.artefacts, _difference(expected, image, home)
     assert image.path.stat().st_uid == UID

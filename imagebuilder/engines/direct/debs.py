@@ -50,7 +50,7 @@ class Fetching(BaseModel):
     """How apt fetches what a recipe asks for.
 
     Attributes:
-        argv: apt's command line that installs it.
+        argv: apt's command line that installs it, or downloads it.
         environment: in which apt works on the index.
         options: further settings: lines of an apt.conf.
         preferences: the text of apt's preferences; "": those of the index.
@@ -202,6 +202,7 @@ def _fetch(into: Path, fetching: Fetching, log: Path, reporter: Reporter) -> Non
             ],
             timeout=_TIMEOUT,
             cancel=reporter.cancel,
+            cwd=into,  # where "apt-get download" puts them
             env=fetching.environment,
             log=log,
             what="fetching the packages",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,31 +15,26 @@ from imagebuilder.engines.direct import (
     checking,
     contents,
     debs,
-    files,
-    image_sources,
     index,
     initrd,
     inputs,
+    layering,
     layers,
     lock_check,
     locked,
     needs,
-    package_options,
+    orders,
     packages,
-    preseed,
+    room,
     sharing,
     watching,
 )
-from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.resolve import Resolution, resolve
-from imagebuilder.engines.direct.simulate import install
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import HostError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
-from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
-from imagebuilder.project import ResolvedRecipe
 
 _NAMED = 5  # files that an error names
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
@@ -48,17 +43,6 @@ _TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
 
 class DamagedLayer(Exception):  # noqa: N818 - no error of a user's: it is mended at once
     """A package layer is no longer what was kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Making:
-    """One image in the making: what is asked, and the folders that serve it alone."""
-
-    request: Request
-    layer_id: str
-    work: Path
-    into: Path
-    again: bool
 
 
 class DirectEngine:
@@ -76,11 +60,13 @@ class DirectEngine:
         if not _can_boot(found):
             packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
+        made = self._stages(replace(request, refresh=False))
         return (
             StepSpec(
                 name=packages.STEP,
-                text=f"install {len(found.versions)} packages of {resolved.distro.id}",
-                inputs=inputs.of_packages(request, sources, found),
+                text=f"install {len(found.versions)} packages of {resolved.distro.id}"
+                f"{layering.summary(made)}",
+                inputs=made[-1].inputs,
             ),
             StepSpec(
                 name="configure",
@@ -100,7 +86,7 @@ class DirectEngine:
             StepSpec(
                 name=squashfs.STEP,
                 after="configure",
-                text=f"make the squashfs with {resolved.recipe.image.compression}",
+                text=f"make the squashfs with {squashfs.described(resolved.recipe.image)}",
                 inputs=(
                     inputs.ENGINE,
                     Input.of("compression", " ".join(squashfs.arguments(resolved.recipe.image))),
@@ -120,7 +106,11 @@ class DirectEngine:
         """Return the units of packages; see :class:`~imagebuilder.engines.IndexedEngine`."""
         opened = self._index(replace(request, refresh=False))
         return contents.units_of(
-            opened, _arch(request.resolved), packages, request.reporter, offline=request.offline
+            opened,
+            orders.arch(request.resolved),
+            packages,
+            request.reporter,
+            offline=request.offline,
         )
 
     def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
@@ -129,7 +119,7 @@ class DirectEngine:
 
     def make_lock(self, request: Request, keep: Sequence[LockedPackage] = ()) -> LockFile:
         """Return a new lock file; see :class:`~imagebuilder.engines.LockingEngine`."""
-        return locked.make(self._index(request), request, _arch(request.resolved), keep)
+        return locked.make(self._index(request), request, orders.arch(request.resolved), keep)
 
     def security_of(self, request: Request, changes: Sequence[Change]) -> frozenset[str]:
         """Return security updates; see :class:`~imagebuilder.engines.LockingEngine`."""
@@ -158,6 +148,10 @@ class DirectEngine:
         """Share the package layer; see :class:`~imagebuilder.engines.SharingEngine`."""
         step = next(each for each in steps if each.name == packages.STEP)
         sharing.share(request, step.id)
+        if request.remote and request.remote.writes:
+            # Those below are what other recipes, and this one when it changes, begin with.
+            for each in self._stages(replace(request, refresh=False))[:-1]:
+                sharing.share(request, each.layer_id)
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""
@@ -168,11 +162,28 @@ class DirectEngine:
                 f"this user cannot build here: {why_not}",
                 fix="run: imagebuilder doctor; it shows the command that mends it",
             )
-        step = next(each for each in steps if each.name == packages.STEP)
-        layer = layers.place(request.cache_dir, step.id)
+        # Without looking at the mirrors again: the plan has just done so.
+        request = replace(request, refresh=False)
+        found = self._stages(request)
+        planned = next(each.id for each in steps if each.name == packages.STEP)
+        if found[-1].layer_id != planned:
+            raise StepError(
+                "the package index has changed since this was planned",
+                fix="run the same command again",
+            )
         with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
-            making = _Making(request=request, layer_id=step.id, work=work, into=into, again=again)
-            outcome, is_reused = self._run(making, layer, layers.now() if again else 0)
+            making = orders.Making(
+                request=request,
+                stages=found,
+                work=work,
+                into=into,
+                again=again,
+                since=dict.fromkeys(
+                    (each.layer_id for each in found), layers.now() if again else 0
+                ),
+            )
+            self._see_that_it_fits(making)
+            outcome, is_reused = self._run(making)
         reused = frozenset({*outcome.reused, *((packages.STEP,) if is_reused else ())})
         return Made(
             kernel_release=outcome.kernel_release,
@@ -187,40 +198,108 @@ class DirectEngine:
     def _resolved(self, request: Request) -> Resolution:
         """Return the packages; those of a lock file without a look at any index."""
         if request.lock:
-            locked.check_fits(request, request.lock, _arch(request.resolved))
+            locked.check_fits(request, request.lock, orders.arch(request.resolved))
             return locked.resolution(request.lock)
         return resolve(self._index(request), request.kickstart, request.reporter)
 
-    def _run(self, making: _Making, layer: Path, since: int) -> tuple[Outcome, bool]:
-        """Run the worker on a package layer, which it makes if there is none since then.
+    def _stages(self, request: Request) -> tuple[layering.Stage, ...]:
+        found = self._resolved(request)
+        if request.lock:
+            parts = layering.of_lock(request.lock)
+        else:
+            parts = layering.of_index(
+                request.kickstart, found, self._index(request), request.reporter
+            )
+        sources = find_sources(request.resolved, request.kickstart, request.vault)
+        return layering.stages(request, sources, found, parts)
+
+    def _see_that_it_fits(self, making: orders.Making) -> None:
+        request = making.request
+        if request.remote:  # what comes from there is less, and nobody knows yet what comes
+            return
+        found = room.estimate(making, self._index(request))
+        said = room.check(found, request.resolved.name, making.work, making.into)
+        if making.files:
+            request.reporter.note("image", said)
+
+    def _run(self, making: orders.Making) -> tuple[Outcome, bool]:
+        """Run the worker on the image's package layer, which it makes if there is none.
 
         Returns:
             what it made, and whether the layer was there.
         """
-        request = making.request
+        top = len(making.stages) - 1
         while True:
-            with layers.held(layer, request.reporter, since=since) as held:
-                fetched = None
-                if held.facts is None and not since:
-                    fetched = sharing.fetch(request, held, making.work)
-                    held = fetched or held
-                job = self._job(making, held)
-                self._check_offline(request, job)
+            with layers.held(
+                making.layer(top), making.request.reporter, since=making.since_of(top)
+            ) as held:
+                held = self._fetched(making, held, top) or held
                 try:
-                    outcome = _run_worker(job, request, held.share)
+                    outcome = self._work(making, held, top, is_all=False)
                 except DamagedLayer:
-                    if fetched and request.remote:
-                        why = "its files are not those that it names"
-                        request.remote.distrust("packages", layer.name, why, request.reporter)
-                    else:
-                        request.reporter.note(
-                            packages.STEP,
-                            "the packages in the cache were damaged: they are installed anew",
-                        )
-                    since = held.made + 1
                     continue
-                cache.touch(layer / layers.FACTS)
+                cache.touch(held.layer / layers.FACTS)
+                assert outcome
                 return outcome, held.facts is not None
+
+    @contextmanager
+    def _below(self, making: orders.Making, n: int) -> Iterator[layers.Held]:
+        """Hold the layer below another, made if it is not there."""
+        reporter = making.request.reporter
+        while True:
+            with layers.held(making.layer(n), reporter, since=making.since_of(n)) as held:
+                held = self._fetched(making, held, n) or held
+                if held.facts:
+                    cache.touch(held.layer / layers.FACTS)
+                    yield held
+                    return
+                try:
+                    self._work(making, held, n, is_all=True)
+                except DamagedLayer:
+                    continue
+                # It stands now, and is taken in the next round.
+                making.since[making.stages[n].layer_id] = 0
+
+    def _fetched(self, making: orders.Making, held: layers.Held, n: int) -> layers.Held | None:
+        """Take a layer that is not there from the remote cache, if it has it."""
+        if held.facts or making.since_of(n):
+            return None
+        fetched = sharing.fetch(making.request, held, making.work)
+        if fetched:
+            making.fetched.add(n)
+        return fetched
+
+    def _work(
+        self, making: orders.Making, held: layers.Held, n: int, *, is_all: bool
+    ) -> Outcome | None:
+        """Run the worker on a layer, or let it make nothing else.
+
+        Raises:
+            DamagedLayer: a layer is no longer what was kept: it does not count any more.
+        """
+        request, is_there = making.request, held.facts is not None
+        with ExitStack() as stack:
+            below = None
+            if not is_there and n > 0:
+                below = stack.enter_context(self._below(making, n - 1))
+            work = making.work / str(len(list(making.work.iterdir())))
+            work.mkdir()
+            job = orders.job(making, held, n, below, self._index(request), work, is_all=is_all)
+            self._check_offline(request, job)
+            try:
+                return _run_worker(job, request, held.share)
+            except DamagedLayer:
+                bad, at = (below, n - 1) if below else (held, n)
+                if request.remote and at in making.fetched:
+                    why = "its files are not those that it names"
+                    request.remote.distrust("packages", bad.layer.name, why, request.reporter)
+                else:
+                    request.reporter.note(
+                        packages.STEP,
+                        "the packages in the cache were damaged: they are installed anew",
+                    )
+                making.since[making.stages[at].layer_id] = bad.made + 1
+                raise
 
     def _check_offline(self, request: Request, job: Job) -> None:
         if request.offline and (lost := debs.lacking(job.debs, job.deb_store)):
@@ -237,70 +316,11 @@ class DirectEngine:
         return index.open_index(
             request.cache_dir,
             sources,
-            _arch(request.resolved),
+            orders.arch(request.resolved),
             request.reporter,
             refresh=request.refresh,
             offline=request.offline,
             max_age=request.resolved.project.settings.mirrors_age,
-        )
-
-    def _job(self, making: _Making, held: layers.Held) -> Job:
-        request, facts = making.request, held.facts
-        resolved, kickstart = request.resolved, request.kickstart
-        # Without looking at the mirrors again: the plan has just done so.
-        opened = self._index(replace(request, refresh=False))
-        found = self._resolved(replace(request, refresh=False))
-        preferences = opened.preferences
-        if request.lock:
-            preferences = locked.preferences(request.lock.packages, alone=True)
-        apt_options = (*opened.sources.settings(), *package_options.apt_options(kickstart))
-        files_of: tuple[debs.Deb, ...] = ()
-        if facts is None:
-            with locked.told(preferences) as file:
-                there = locked.files(opened, found.asked, kickstart, request.reporter, file)
-            files_of = debs.of(there.values())
-        answers = preseed.answers(resolved)
-        copies = (copy for _, _, each in files.find(resolved) for copy in each)
-        vault = request.vault
-        return Job(
-            name=resolved.name,
-            kickstart=kickstart.to_dict(reveal(kickstart.lines, vault)),
-            preseed=preseed.selections(answers, vault),
-            files=tuple(each.revealed(vault) for each in copies),
-            secrets=(*vault.values(), *preseed.passwords(answers)),
-            suite=resolved.distro.suite,
-            arch=_arch(resolved),
-            packages=found.asked,
-            package_count=len(found.versions),
-            recommends=kickstart.weak_dependencies,
-            sources=opened.sources.text,
-            preferences=preferences,
-            apt_options=apt_options,
-            proxies=host_proxies(),
-            dpkg_options=package_options.dpkg_options(kickstart),
-            kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
-            lists=opened.lists,
-            epoch=facts.epoch if facts else inputs.source_date_epoch(),
-            debs=files_of,
-            deb_store=request.cache_dir / debs.FOLDER,
-            fetching=debs.Fetching(
-                argv=install(opened, found.asked, kickstart),
-                environment=index.environment(opened.folder),
-                options=apt_options,
-                preferences=preferences,
-                count=len(found.versions),
-            ),
-            layer=held.layer,
-            fresh=None if facts else held.fresh,
-            layer_listing=facts.listing if facts else "",
-            layer_id=making.layer_id,
-            initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
-            again=making.again,
-            work=making.work,
-            into=making.into,
-            project=resolved.project.root,
-            image=resolved.recipe.image,
-            missing=found.missing,
         )
 
 
@@ -309,17 +329,14 @@ def _can_boot(found: Resolution) -> bool:
     return not packages.lacking(found.versions)
 
 
-def _arch(resolved: ResolvedRecipe) -> str:
-    return resolved.distro.package_arch(resolved.recipe.arch)
-
-
 def _where_packages(kickstart: Kickstart) -> Location | None:
     """Return the last %packages section: the place to mend a choice of packages."""
     sections = [each.where for each in kickstart.sections if each.name == "%packages"]
     return sections[-1] if sections else None
 
 
-def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
+def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome | None:
+    """Run the worker; return what it has made, None if that is a layer."""
     is_damaged: list[object] = []
     try:
         outcome = messages.run_worker(
@@ -334,4 +351,4 @@ def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Out
         if is_damaged:
             raise DamagedLayer from None
         raise
-    return Outcome.model_validate(outcome)
+    return None if job.is_all else Outcome.model_validate(outcome)

@@ -42,6 +42,13 @@ _DRACUT = (
 _LARGEST = 4 << 20  # bytes of one of these
 # What is changed below these counts in any case: programs load what they find there.
 _LIBRARIES = re.compile(r"(usr/(local/)?)?lib(32|64|x32|exec)?(/|$)")
+# What package managers keep of packages, and what only people read.  Of these dracut's scripts and
+# the programs that they call ask nothing, though words of the paths stand in them.
+_RECORDS = re.compile(
+    r"var/lib/dpkg/(info|alternatives|triggers)(/|$)|var/lib/dpkg/(status|diversions)(-old)?$"
+    r"|var/lib/apt(/|$)|var/cache/(apt|debconf)(/|$)|var/log(/|$)"
+    r"|usr/share/(doc|man|info|locale|bug|lintian)(/|$)"
+)
 _WORD = re.compile(rb"[A-Za-z0-9]{3,}")
 _COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
 # Words of nearly every path: that dracut's scripts have them says nothing.
@@ -195,6 +202,8 @@ def may_matter(path: str, taken: frozenset[str], named: frozenset[bytes]) -> boo
     """
     if path in taken or _LIBRARIES.match(path):
         return True
+    if _RECORDS.match(path):
+        return False
     found = set(_WORD.findall(path.encode(errors="surrogateescape"))) - _COMMON
     return not found or not found.isdisjoint(named)
 

@@ -17,7 +17,7 @@ from imagebuilder.errors import InputError
 from imagebuilder.names import EPOCH
 from imagebuilder.secrets import names_in
 
-_REVISION = "5"  # changed by hand whenever this engine would make something else of its inputs
+_REVISION = "6"  # changed by hand whenever this engine would make something else of its inputs
 _WITH_SECRETS = ("rootpw", "user", "sshpw")
 # What these say stands among the inputs in another form, or among those of the whole image.
 _ELSEWHERE = ("url", "repo", "bootloader")
@@ -27,8 +27,16 @@ _SCRIPTS = ("pre", "pre-install", "post")
 ENGINE = Input.of("engine", f"direct {_REVISION}", "the direct engine")
 
 
-def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[Input, ...]:
-    """Return what the package layer follows from.
+def of_packages(
+    request: Request, sources: Sources, found: Resolution, answers: tuple[preseed.Answer, ...]
+) -> tuple[Input, ...]:
+    """Return what a package layer follows from, beside the layer below it.
+
+    Args:
+        request: the recipe.
+        sources: where packages come from.
+        found: the packages.
+        answers: what debconf is told.
 
     Raises:
         InputError: a secret of a preseed line is not to be had, or ``SOURCE_DATE_EPOCH`` is none.
@@ -41,7 +49,7 @@ def of_packages(request: Request, sources: Sources, found: Resolution) -> tuple[
         Input.of("sources", sources.identity(), "the package sources"),
         *_of_resolution(found),
         *(Input.of("package-options", each, f"dpkg's {each}") for each in options),
-        *preseed.inputs(preseed.answers(resolved), request.vault),
+        *preseed.inputs(answers, request.vault),
         *([] if epoch is None else [Input.of("epoch", str(epoch), "SOURCE_DATE_EPOCH")]),
     )
 

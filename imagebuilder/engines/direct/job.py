@@ -32,7 +32,8 @@ class Job(_Message):
         suite: the archive's name for the release.
         arch: the archive's name for the architecture.
         packages: what apt is asked to install.
-        package_count: how many packages that comes to.
+        new: the packages that are to be installed, with versions.
+        planned: these, and those of the layers below.
         recommends: whether recommended packages come along.
         sources: the text of the sources.list.
         preferences: the text of apt's preferences.
@@ -49,6 +50,10 @@ class Job(_Message):
         fetching: how those are fetched that are not kept there.
         layer: where the package layer is, or is to be.
         fresh: the folder in which it is to be made; None: it is there.
+        below: the layer that it is made on; None: on nothing.
+        below_epoch: that one's epoch.
+        below_listing: what that one's listing must be, if it is known.
+        is_all: whether the layer is all that is to be made.
         layer_id: the package layer's id.
         layer_listing: what its listing must be, if it is there and that is known.
         initrds: the folder in which initrds are kept.
@@ -67,7 +72,8 @@ class Job(_Message):
     suite: str
     arch: str
     packages: tuple[str, ...]
-    package_count: int
+    new: dict[str, str]
+    planned: dict[str, str]
     recommends: bool
     sources: str
     preferences: str = ""
@@ -83,6 +89,10 @@ class Job(_Message):
     fetching: Fetching
     layer: Path
     fresh: Path | None = None
+    below: Path | None = None
+    below_epoch: int = 0
+    below_listing: str = ""
+    is_all: bool = False
     layer_id: str
     layer_listing: str = ""
     initrds: Path
@@ -91,6 +101,11 @@ class Job(_Message):
     into: Path
     project: Path
     image: ImageOptions
+
+    @property
+    def package_count(self) -> int:
+        """How many packages the layer has when it stands."""
+        return len(self.planned)
 
 
 class LayerFacts(_Message):

@@ -35,7 +35,7 @@ def check_there(index: Index, lock: LockFile, kickstart: Kickstart, reporter: Re
     """
     try:
         with told(preferences(lock.packages, alone=True)) as file:
-            there = files(index, lock.asked, kickstart, reporter, file)
+            there = files(index, lock.asked, kickstart, reporter, file).of
     except StepError as error:
         problems = _gone(index, lock, reporter)
         raise joined(problems or [_broken(index, lock, kickstart, reporter)]) from error

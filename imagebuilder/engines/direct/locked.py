@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 
 from imagebuilder import command
 from imagebuilder.engines.base import Request
+from imagebuilder.engines.direct import layering
 from imagebuilder.engines.direct.available import available
 from imagebuilder.engines.direct.index import Index, environment
 from imagebuilder.engines.direct.resolve import (
@@ -29,14 +31,27 @@ from imagebuilder.engines.direct.resolve import (
 from imagebuilder.engines.direct.simulate import LINES, install, preferring, simulate
 from imagebuilder.errors import InputError, StepError, listed
 from imagebuilder.kickstart import Kickstart
-from imagebuilder.lockfile import LockedPackage, LockedSource, LockFile, Wishes, place_of
+from imagebuilder.lockfile import (
+    LockedLayer,
+    LockedPackage,
+    LockedSource,
+    LockFile,
+    Wishes,
+    place_of,
+)
 from imagebuilder.progress import Reporter
+from imagebuilder.sizes import size_of
 
 _ABOVE_ALL = 1001  # apt_preferences(5): even if that means a downgrade
 _NOTHING_ELSE = "Package: *\nPin: release *\nPin-Priority: -1\n"
 _URI = re.compile(
     r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>[0-9]+) SHA256:(?P<sha256>[0-9a-f]{64})$",
     re.MULTILINE,
+)
+
+# What apt says of Installed-Size, deb-control(5).
+_INSTALLED = re.compile(
+    r"^After this operation, ([0-9.,]+ [kMGT]B) of additional disk", re.MULTILINE
 )
 
 
@@ -134,7 +149,17 @@ def make(index: Index, request: Request, arch: str, keep: Sequence[LockedPackage
             preferences=file,
             **({"conflict": conflict} if keep else {}),
         )
-        at = files(index, asked, kickstart, reporter, file)
+        at = files(index, asked, kickstart, reporter, file).of
+
+        def ask(less: Kickstart, names: tuple[str, ...] | None) -> Resolution:
+            asked = wanted(less, known)[0] if names is None else names
+            some = simulate(index, asked, less, reporter, preferences=file)
+            come = {name: each.version for name, each in some.items()}
+            return Resolution(asked=asked, versions=come, missing=())
+
+        versions = {name: each.version for name, each in found.items()}
+        whole = Resolution(asked=asked, versions=versions, missing=missing)
+        parts = layering.parts(kickstart, whole, ask)
     unknown = [name for name in found if name not in at]
     if unknown:
         raise StepError(
@@ -150,16 +175,34 @@ def make(index: Index, request: Request, arch: str, keep: Sequence[LockedPackage
         wishes=_wishes(kickstart),
         asked=asked,
         missing=missing,
+        layers=tuple(
+            LockedLayer(asked=each.asked, packages=tuple(each.versions))
+            for each in parts
+            if each.versions.items() <= versions.items()
+        ),
         packages=tuple(
             at[name].model_copy(update={"origin": each.origin}) for name, each in found.items()
         ),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What apt would fetch.
+
+    Attributes:
+        of: the files, by the names of their packages.
+        installed: the bytes that all take when they are installed, as the index has it.
+    """
+
+    of: Mapping[str, LockedPackage]
+    installed: int
+
+
 def files(
     index: Index, asked: Sequence[str], kickstart: Kickstart, reporter: Reporter, file: Path
-) -> Mapping[str, LockedPackage]:
-    """Return the files that apt would fetch, by the names of their packages.
+) -> Files:
+    """Return the files that apt would fetch.
 
     Args:
         index: what there is.
@@ -173,7 +216,6 @@ def files(
     """
     options = (
         "--print-uris",
-        "-qq",
         "--yes",
         "-o",
         "Acquire::ForceHash=SHA256",
@@ -200,7 +242,9 @@ def files(
             sha256=each["sha256"],
             origin="",
         )
-    return found
+    size = _INSTALLED.search(result.stdout)
+    installed = size_of(size[1].replace(",", "")) if size else 0
+    return Files(of=found, installed=installed)
 
 
 def _releases(index: Index) -> Iterator[LockedSource]:

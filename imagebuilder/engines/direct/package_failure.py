@@ -21,6 +21,8 @@ _FOLLOWS = re.compile(
 )
 # What apt says when a mirror has changed since its index was fetched.
 _GONE = re.compile(r"Hash Sum mismatch|File has unexpected size|\b404 +Not Found")
+_FULL = "No space left on device"  # strerror(ENOSPC)
+_MAKE_ROOM = "make room on the disk of the cache: imagebuilder cache prune"
 _LOOK_AGAIN = "the mirror has changed since it was looked at: use --refresh"
 
 
@@ -38,10 +40,15 @@ def explained(error: StepError, log: Path) -> StepError:
     for n, line in enumerate(lines):
         if found := _GIVEN_UP.search(line):
             first = max(0, n - _BEFORE)
-            return _with(error, lines[first : n + 1 + _AFTER], f": dpkg gave up {found['name']}")
+            why = f": dpkg gave up {found['name']}"
+            return _with(error, lines[first : n + 1 + _AFTER], why, _room(lines))
     reasons = (line for line in reversed(lines) if line.strip() and not _FOLLOWS.match(line))
-    fix = _LOOK_AGAIN if any(_GONE.search(line) for line in lines) else ""
+    fix = _LOOK_AGAIN if any(_GONE.search(line) for line in lines) else _room(lines)
     return _with(error, list(islice(reasons, _END))[::-1], "", fix)
+
+
+def _room(lines: list[str]) -> str:
+    return _MAKE_ROOM if any(_FULL in line for line in lines) else ""
 
 
 def _with(error: StepError, lines: list[str], why: str, fix: str = "") -> StepError:

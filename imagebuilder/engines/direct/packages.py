@@ -23,7 +23,7 @@ STEP = "packages"
 
 # Programs that packages call when they are installed to make an initrd.  Nobody boots that
 # one: it would cost ten seconds, and dracut makes the image's own later.
-_DIVERTED = ("usr/sbin/update-initramfs", "usr/bin/dracut")
+DIVERTED = ("usr/sbin/update-initramfs", "usr/bin/dracut")
 
 _DIVERT = """set -e
 for path in {paths}; do
@@ -57,7 +57,7 @@ def install(
     Raises:
         StepError: mmdebstrap failed.
     """
-    paths = shlex.join(_DIVERTED)
+    paths = shlex.join(DIVERTED)
     lists = shlex.quote(str(job.lists))
     options = [
         # The index is there already, and the very one that the plan was made from.
@@ -80,7 +80,7 @@ def install(
         *(f"--aptopt={line.rstrip(';')}" for line in (*job.proxies, *job.apt_options)),
         *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
-    counter = _Counter(reporter, 2 * job.package_count)
+    counter = Counter(reporter, 2 * len(job.new))
     try:
         command.run(
             [
@@ -112,12 +112,17 @@ def install(
         )
     except StepError as error:
         raise explained(error, log) from error
-    _forget_host(into, job.proxies)
+    forget_host(into, job.proxies)
     clamp_times(into, epoch)
 
 
-def _forget_host(tree: Path, proxies: Sequence[str]) -> None:
-    """Take out of a layer what it has of this host and of this hour: others may use it."""
+def forget_host(tree: Path, proxies: Sequence[str] = ()) -> None:
+    """Take out of a layer what it has of this host and of this hour: others may use it.
+
+    Args:
+        tree: the layer's.
+        proxies: lines of apt's settings that are this host's.
+    """
     for pattern in _OF_THIS_HOST:
         for path in tree.glob(pattern):
             if path.is_dir() and not path.is_symlink():
@@ -160,8 +165,13 @@ _OF_THIS_HOST = (
 _KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
-class _Counter:
-    """Counts packages as they are unpacked and set up."""
+class Counter:
+    """Counts packages as they are unpacked and set up.
+
+    Args:
+        reporter: told of each.
+        total: how many lines of dpkg there will be: two for each package.
+    """
 
     _LINE = re.compile(r"^(Unpacking|Setting up|Get:\d+) (\S+)")
 
@@ -171,6 +181,7 @@ class _Counter:
         self._done = 0
 
     def look(self, line: str) -> None:
+        """Look at a line of what dpkg says."""
         found = self._LINE.match(line)
         if found and found[1] in ("Unpacking", "Setting up"):
             self._done = min(self._done + 1, self._total)
@@ -239,6 +250,11 @@ def lacking(names: Iterable[str]) -> list[tuple[str, str]]:
         for what, _, package, pattern in _NEEDED
         if not any(re.fullmatch(pattern, name) for name in there)
     ]
+
+
+def is_needed(name: str) -> bool:
+    """Return whether a package is one of those that every image needs to boot."""
+    return any(re.fullmatch(pattern, name) for *_, pattern in _NEEDED)
 
 
 def check_names(names: Iterable[str], where: Location | None) -> None:

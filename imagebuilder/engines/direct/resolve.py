@@ -160,6 +160,29 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
     )
 
 
+def resolve_names(
+    index: Index, asked: Sequence[str], kickstart: Kickstart, reporter: Reporter
+) -> Resolution:
+    """Return the packages that some names come to, with a kickstart's way of choosing.
+
+    Args:
+        index: what there is.
+        asked: what apt is asked to install; ``NAME-`` for what must stay out.
+        kickstart: whether recommended packages come along.
+        reporter: has the request to stop.
+
+    Raises:
+        InputError: a package is unknown, or they cannot be installed together.
+    """
+    question = json.dumps([index.required, asked, kickstart.weak_dependencies])
+    path = index.folder / "resolved" / f"{digest_of(question)}.json"
+    key = (str(path), index.digest)
+    known = _answers.get(key) or _stored(path, index, key)
+    if known:
+        return known
+    return _answers.put(key, _simulated(index, tuple(asked), (), kickstart, path, reporter))
+
+
 def _stored(path: Path, index: Index, key: tuple[str, str]) -> Resolution | None:
     try:
         stored = _Stored.model_validate_json(path.read_bytes())
@@ -178,6 +201,18 @@ def _asked(index: Index, kickstart: Kickstart, path: Path, reporter: Reporter) -
     asked, missing = wanted(kickstart, known)
     for name in missing:
         reporter.note("index", f"package {name} is missing and passed over")
+    return _simulated(index, asked, missing, kickstart, path, reporter)
+
+
+def _simulated(
+    index: Index,
+    asked: tuple[str, ...],
+    missing: tuple[str, ...],
+    kickstart: Kickstart,
+    path: Path,
+    reporter: Reporter,
+) -> Resolution:
+    """Ask apt, and keep what it says."""
     found = simulate(index, asked, kickstart, reporter)
     stored = _Stored(
         index=index.digest,

@@ -18,6 +18,7 @@ from pathlib import Path
 from imagebuilder import command, sandbox
 from imagebuilder.engines import messages, squashfs
 from imagebuilder.engines.direct import (
+    addition,
     debs,
     image_sources,
     initrd,
@@ -59,24 +60,30 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
 
 
-def work(job: Job, reporter: Reporter, on_layer: Callable[[], None] = lambda: None) -> Outcome:
-    """Make an image; when that fails, run the kickstart's ``%onerror``.
+def work(
+    job: Job, reporter: Reporter, on_layer: Callable[[], None] = lambda: None
+) -> Outcome | None:
+    """Make an image, or only its package layer; if it fails, run the kickstart's ``%onerror``.
 
     Args:
         job: which image.
         reporter: told of each step.
         on_layer: called as soon as a package layer that was made stands.
 
+    Returns:
+        what was made; None if it was a layer.
+
     Raises:
         StepError: a step failed.
-        Damaged: the package layer is not what was kept; nothing was made.
+        Damaged: the package layer, or the one below it, is not what was kept; nothing was made.
     """
-    if job.layer_listing and layers.listing(job.layer / "tree") != job.layer_listing:
-        raise Damaged
+    _see_that_it_is_whole(job.layer, job.layer_listing)
+    if job.below:
+        _see_that_it_is_whole(job.below, job.below_listing)
     kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
     logs, private = job.into / "logs", job.work / "private"
-    for folder in (logs, private):
-        folder.mkdir()
+    logs.mkdir(exist_ok=True)  # that of a layer below has made it
+    private.mkdir()
     sandbox.mount_tmpfs(private, mode="0700")
     (private / "tmp").mkdir()
     (private / "tmp").chmod(0o1777)
@@ -98,10 +105,17 @@ def work(job: Job, reporter: Reporter, on_layer: Callable[[], None] = lambda: No
             runner, tree = replace(runner, epoch=epoch), replace(tree, epoch=epoch)
             _install(job, job.fresh, epoch, clock)
             on_layer()
+        if job.is_all:
+            return None
         return _work(job, kickstart, tree, runner, clock)
     except (ImageBuilderError, OSError):
         runner.after_failure(tree if tree.root.exists() else None)
         raise
+
+
+def _see_that_it_is_whole(layer: Path, listing: str) -> None:
+    if listing and layers.listing(layer / "tree") != listing:
+        raise Damaged
 
 
 def _fetch(job: Job, clock: _Clock) -> int:
@@ -110,23 +124,27 @@ def _fetch(job: Job, clock: _Clock) -> int:
     lacking = len(debs.lacking(job.debs, job.deb_store))
     what = f"fetching {lacking} packages" if lacking else "the packages are in the cache"
     with clock.step(packages.STEP, what):
-        log = job.into / "logs/fetch.log"
+        log = _log(job, "fetch")
         debs.take(job.debs, job.deb_store, into, job.fetching, log, clock.reporter)
-    return debs.made(into) if job.epoch is None else job.epoch
+    return max(debs.made(into), job.below_epoch) if job.epoch is None else job.epoch
+
+
+def _log(job: Job, name: str) -> Path:
+    """Return the log of a layer: each has its own."""
+    layer = f"-{job.layer_id[:8]}" if job.is_all else ""
+    return job.into / f"logs/{name}{layer}.log"
 
 
 def _install(job: Job, fresh: Path, epoch: int, clock: _Clock) -> None:
     """Make the package layer, and give it its place: other images have it from now on."""
-    with clock.step(packages.STEP, f"installing {job.package_count} packages"):
-        packages.install(
-            job,
-            job.work / "debs",
-            epoch,
-            fresh / "tree",
-            job.work / "private",
-            job.into / "logs/packages.log",
-            clock.reporter,
-        )
+    fetched, log = job.work / "debs", _log(job, "packages")
+    on = f" on the {job.package_count - len(job.new)} that are there" if job.below else ""
+    with clock.step(packages.STEP, f"installing {len(job.new)} packages{on}"):
+        if job.below:
+            addition.install(job, job.below, fetched, epoch, fresh, log, clock.reporter)
+        else:
+            private = job.work / "private"
+            packages.install(job, fetched, epoch, fresh / "tree", private, log, clock.reporter)
     told = LayerFacts(
         id=job.layer_id,
         epoch=epoch,
@@ -217,10 +235,14 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
     """Make the initrd, or take one that dracut would make again; return whether it was taken."""
     tree = Tree(root=tree.root, log=job.into / "logs/initrd.log", epoch=tree.epoch)
     argv = initrd.arguments(tree, release)
-    store = job.initrds / initrd_reuse.family([job.layer_id, str(tree.epoch), *argv])
+    # All is compared with the lowest layer, which images with other packages have as well.
+    above = addition.changes(job.layer)
+    store = job.initrds / initrd_reuse.family([above.lowest, str(tree.epoch), *argv])
     # Without an overlay nobody knows what was changed.
     upper = job.work / "upper"
-    changed = initrd_reuse.changes(upper, job.layer / "tree") if upper.exists() else None
+    changed = None
+    if upper.exists():
+        changed = {**above.changed, **initrd_reuse.changes(upper, job.layer / "tree")}
     into = job.into / INITRD
     with clock.step(initrd.STEP, f"dracut for {release}"):
         initrd.copy_kernel(tree, release, job.into / KERNEL)
@@ -239,7 +261,7 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
 
 
 def _make_rootfs(bare: Path, job: Job, epoch: int, clock: _Clock) -> None:
-    with clock.step(squashfs.STEP, f"squashfs with {job.image.compression}"):
+    with clock.step(squashfs.STEP, f"squashfs with {squashfs.described(job.image)}"):
         squashfs.make(
             bare,
             job.into / ROOTFS,
@@ -274,7 +296,7 @@ def main() -> int:
     except OSError as error:
         say("error", StepError(_in_words(error), fix=_room(error)).to_dict())
         return 1
-    say("outcome", outcome.model_dump(mode="json"))
+    say("outcome", outcome.model_dump(mode="json") if outcome else {})
     return 0
 
 

@@ -32,6 +32,12 @@ TAKEN = frozenset({"usr/bin/bash", "etc/motd.d/taken"})
         ("lib64", True),
         ("usr/libexec/own", True),
         ("usr/liberty", False),
+        ("var/lib/dpkg/info/curl.list", False),  # what is recorded of packages
+        ("var/lib/dpkg/status", False),
+        ("var/lib/dpkg/curl", True),
+        ("var/lib/apt/extended_states", False),
+        ("usr/share/doc/curl/copyright", False),
+        ("usr/share/docking/curl", True),
         ("etc/a/b", True),  # without words nothing can be said
         ("etc/x.conf", True),
     ],

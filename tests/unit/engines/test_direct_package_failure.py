@@ -60,3 +60,11 @@ def test_long_lines_are_cut_and_a_lost_log_leaves_the_error(tmp_path: Path) -> N
     assert len(error.excerpt) < 250
     first = StepError("installing the packages: exit status 25", excerpt="the end")
     assert explained(first, tmp_path / "nosuch") is first
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
+    said = "cannot copy extracted data for './x' to '/x.dpkg-new': No space left on device\n"
+    error = failure(tmp_path, f"dpkg: error processing archive /x.deb (--unpack):\n {said}")
+    assert error.fix.startswith("make room on the disk of the cache")
+    assert "No space left" in error.excerpt
+    assert failure(tmp_path, f"E: {said}").fix == error.fix

@@ -1,0 +1,176 @@
+"""The disk and the memory that a build takes: told before it begins, refused if they are not there.
+
+What packages come to is known from the index (their ``Installed-Size``), what an image comes to
+from the last one of the recipe.  The figures are a little below what was measured: who is refused
+would surely have failed, and a disk that fills up all the same is an error that says so.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagebuilder.engines.direct import debs, layers
+from imagebuilder.engines.direct.index import Index
+from imagebuilder.engines.direct.orders import Making, wanted
+from imagebuilder.errors import HostError, InputError
+from imagebuilder.image import Image
+from imagebuilder.recipe import ImageOptions
+from imagebuilder.sizes import human_size
+
+# Of a tree of Debian 12, what is left of its bytes: measured, see docs/builds.md.
+_PACKED = {"zstd": 0.30, "gzip": 0.30, "xz": 0.26, "lz4": 0.40}
+_KERNEL_AND_INITRD = 40 << 20  # bytes; those of the smallest image
+_CHANGED = 16 << 20  # bytes that configuring changes, and sealing
+_MEMORY = 300 << 20  # bytes: Python, dpkg, dracut and its tree, mksquashfs at a quick level
+# Bytes more for each processor, at the levels at which compressors look far back.
+_FAR_BACK = {"xz": 90 << 20, "zstd": 50 << 20}
+_FAR_LEVEL = 16  # of zstd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What a build takes, in bytes.
+
+    Attributes:
+        downloads: files of packages that the cache lacks.
+        layers: trees that are made in the cache, with what is there while they are made.
+        image: what is made in the project.
+        memory: the most that all programs use at a time.
+    """
+
+    downloads: int
+    layers: int
+    image: int
+    memory: int
+
+    @property
+    def cache(self) -> int:
+        """Bytes on the disk of the cache."""
+        return self.downloads + self.layers
+
+
+def estimate(making: Making, opened: Index) -> Room:
+    """Return what a build takes, by the last image of the recipe, else by the package index.
+
+    Args:
+        making: the image.
+        opened: the package index.
+
+    Raises:
+        StepError: apt cannot say what packages are to be fetched.
+    """
+    request = making.request
+    options = request.resolved.recipe.image
+    new = _missing(making)
+    last = _last(request.resolved.project.build_dir / request.resolved.name / "latest")
+    downloads, installed = 0, last.facts.tree_size if last else 0
+    if new:
+        files = wanted(making, len(making.stages) - 1, opened)
+        installed = files.installed
+        fetched = debs.of(each for name, each in files.of.items() if name in new)
+        store = request.cache_dir / debs.FOLDER
+        downloads = sum(each.size for each in debs.lacking(fetched, store))
+    lists = sum(path.stat().st_size for path in opened.lists.glob("*_*"))
+    part = len(new) / len(making.stages[-1].found.versions)
+    if last:
+        packed = sum(each.size for each in last.facts.artefacts)
+    else:
+        packed = int(installed * _PACKED.get(options.compression, 0.3)) + _KERNEL_AND_INITRD
+    return Room(
+        downloads=downloads,
+        layers=int(part * (installed + lists)) + _CHANGED,
+        image=packed,
+        memory=_MEMORY + _of_compressor(options),
+    )
+
+
+def _missing(making: Making) -> frozenset[str]:
+    """Return the packages of the layers that are to be made."""
+    names: set[str] = set()
+    for n in reversed(range(len(making.stages))):
+        if layers.facts(making.layer(n)) and not making.again:
+            break
+        names.update(making.stages[n].new)
+    return frozenset(names)
+
+
+def _of_compressor(options: ImageOptions) -> int:
+    each = _FAR_BACK.get(options.compression, 0)
+    if options.compression == "zstd" and (options.compression_level or 0) < _FAR_LEVEL:
+        each = 0
+    return each * (os.cpu_count() or 1)
+
+
+def _last(folder: Path) -> Image | None:
+    try:
+        return Image.open(folder)
+    except InputError:
+        return None
+
+
+def check(room: Room, name: str, cache: Path, project: Path) -> str:
+    """Refuse a build that cannot fit; return what it takes, for people.
+
+    Args:
+        room: what it takes.
+        name: the recipe.
+        cache: a folder of the cache.
+        project: a folder in which images are made.
+
+    Raises:
+        HostError: with the figures.
+    """
+    taken = {cache: room.cache, project: room.image}
+    if cache.stat().st_dev == project.stat().st_dev:
+        taken = {cache: room.cache + room.image}
+    for folder, size in taken.items():
+        free = _free(folder)
+        if size > free:
+            raise HostError(
+                f"there is not enough room to build {name}: it takes about {human_size(size)} on "
+                f"the disk of {folder}, which has {human_size(free)} left",
+                fix="make room there: imagebuilder cache prune; or move the cache with "
+                "IMAGEBUILDER_CACHE",
+            )
+    memory = available_memory()
+    if memory is not None and room.memory > memory:
+        raise HostError(
+            f"there is not enough memory to build {name}: it takes about "
+            f"{human_size(room.memory)}, and {human_size(memory)} are left",
+            fix="end other programs, build fewer images at a time (-j), or choose a lower "
+            "compression_level in the recipe's [image]",
+        )
+    return (
+        f"about {human_size(room.cache + room.image)} of disk and {human_size(room.memory)} of "
+        "memory are needed"
+    )
+
+
+def _free(folder: Path) -> int:
+    told = os.statvfs(folder)
+    return told.f_bavail * told.f_frsize
+
+
+def available_memory(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> int | None:
+    """Return the bytes of memory that programs can have, or None if nobody says.
+
+    What this process' control group leaves counts as well, proc(5), cgroups(7).
+    """
+    found: list[int] = []
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found.append(1024 * sum(int(lines[key].split()[0]) for key in ("MemAvailable", "SwapFree")))
+    except (OSError, KeyError, ValueError):
+        pass
+    try:
+        limit, used = ((cgroup / f"memory.{key}").read_text().strip() for key in ("max", "current"))
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        # Pages of files are let go of when somebody wants memory.
+        found.append(int(limit) - int(used) + int(stat.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        pass  # there is no limit
+    return min(found, default=None)

@@ -1,0 +1,91 @@
+"""The room that a build takes: what it is told from, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from imagebuilder.engines.direct import room
+from imagebuilder.engines.direct.room import Room, available_memory, check
+from imagebuilder.errors import HostError
+from imagebuilder.recipe import ImageOptions
+
+MB = 1_000_000
+SOME = Room(downloads=100 * MB, layers=400 * MB, image=150 * MB, memory=300 * MB)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A cache and a project on disks of their own, with 500 and 150 MB left."""
+    cache, project = tmp_path / "cache", tmp_path / "project"
+    cache.mkdir()
+    project.mkdir()
+    free = {cache: 500 * MB, project: 150 * MB}
+    monkeypatch.setattr(
+        os, "statvfs", lambda path: SimpleNamespace(f_bavail=free[path], f_frsize=1)
+    )
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **_: SimpleNamespace(st_dev=list(free).index(path))
+    )
+    monkeypatch.setattr(room, "available_memory", lambda: 300 * MB)
+    return cache, project
+
+
+def test_what_just_fits_is_begun(folders: tuple[Path, Path]) -> None:
+    said = check(SOME, "base", *folders)
+    assert said == "about 650.0 MB of disk and 300.0 MB of memory are needed"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            {"downloads": 101 * MB},
+            r"build base: it takes about 501\.0 MB on the disk of",
+        ),
+        ({"layers": 401 * MB}, r"/cache, which has 500\.0 MB left"),
+        ({"image": 151 * MB}, r"about 151\.0 MB on the disk of .*/project, which has 150\.0 MB"),
+        ({"memory": 301 * MB}, r"not enough memory to build base: .* 301\.0 MB, and 300\.0 MB"),
+    ],
+)
+def test_what_cannot_fit_is_refused_with_figures(
+    folders: tuple[Path, Path], change: dict[str, int], expected: str
+) -> None:
+    with pytest.raises(HostError, match=expected) as caught:
+        check(replace(SOME, **change), "base", *folders)
+    assert caught.value.fix
+
+
+def test_on_one_disk_all_counts_together(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "stat", lambda path, **_: SimpleNamespace(st_dev=1))
+    with pytest.raises(HostError, match=r"650\.0 MB on the disk of .*/cache, which has 500\.0 MB"):
+        check(SOME, "base", *folders)
+
+
+def test_memory_is_what_the_system_and_the_group_leave(tmp_path: Path) -> None:
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    group.mkdir()
+    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:  1000 kB\nSwapFree:  24 kB\n")
+    assert available_memory(meminfo, group) == 1024 * 1024
+    (group / "memory.max").write_text("700000\n")
+    (group / "memory.current").write_text("600000\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
+    assert available_memory(meminfo, group) == 150_000
+    (group / "memory.max").write_text("max\n")
+    assert available_memory(meminfo, group) == 1024 * 1024
+    assert available_memory(tmp_path / "none", tmp_path) is None
+
+
+def test_compressors_that_look_far_back_take_more() -> None:
+    taken = {
+        (name, level): room._of_compressor(ImageOptions(compression=name, compression_level=level))  # type: ignore[arg-type]
+        for name, level in (("zstd", None), ("zstd", 15), ("zstd", 19), ("gzip", 9), ("xz", None))
+    }
+    assert taken["zstd", None] == taken["zstd", 15] == taken["gzip", 9] == 0
+    assert 0 < taken["zstd", 19] < taken["xz", None]
