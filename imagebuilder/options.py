@@ -34,6 +34,7 @@ class Options:
         offline: use no network: what is in the cache must do.
         locked: whether exactly the packages of the recipe's lock file are installed; None: as
             the recipe or the project says.
+        small: make images small, however long it takes: ``small_level`` of a recipe.
         accel: what runs the guest's processors in tests.
         paths: the ways in which tests boot, or ``all``; none: as each recipe says.
         remote_cache: the URL of the remote cache, or "" to do without; None: as the environment
@@ -51,6 +52,7 @@ class Options:
     refresh: bool = False
     offline: bool = False
     locked: bool | None = None
+    small: bool = False
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     paths: tuple[str, ...] = ()
     remote_cache: str | None = None
@@ -69,6 +71,7 @@ class Options:
         refresh: bool = False,
         offline: bool = False,
         locked: bool | None = None,
+        small: bool = False,
         accel: Literal["auto", "kvm", "tcg"] = "auto",
         paths: Sequence[str] = (),
         remote_cache: str | None = None,
@@ -85,6 +88,7 @@ class Options:
             refresh=refresh,
             offline=offline,
             locked=locked,
+            small=small,
             accel=accel,
             paths=tuple(paths),
             remote_cache=remote_cache,

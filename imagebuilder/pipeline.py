@@ -52,6 +52,7 @@ def plan_image(project: Project, wanted: str | Recipe, options: Options | None =
         refresh=options.refresh,
         offline=options.offline,
         locked=options.locked,
+        small=options.small,
         again=options.again,
         remote=sharing.remote_of(project, options),
     )

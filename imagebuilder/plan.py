@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Plan:
         image: the image, if it is there already.
         private: for people: what of it is not shared with the remote cache, and why.
         found: the image's manifest in the remote cache, if it is to be taken from there.
+        small: whether the image is made small, however long it takes.
     """
 
     image_id: str
@@ -60,6 +61,7 @@ class Plan:
     image: Image | None
     private: tuple[str, ...] = ()
     found: Manifest | None = None
+    small: bool = False
 
     @property
     def name(self) -> str:
@@ -151,6 +153,7 @@ def make_plan(
     refresh: bool = False,
     offline: bool = False,
     locked: bool | None = None,
+    small: bool = False,
     again: bool = False,
     remote: Remote | None = None,
 ) -> Plan:
@@ -165,6 +168,7 @@ def make_plan(
         offline: use no network: what is in the cache must do.
         locked: whether exactly the packages of the recipe's lock file are installed; None: as
             the recipe or the project says.
+        small: make the image small, however long it takes.
         again: plan to run every step, whatever is there.
         remote: where results come from that other machines have made.
 
@@ -173,6 +177,10 @@ def make_plan(
         StepError: the package mirrors cannot be reached, or lack what is locked.
     """
     resolved = project.resolve(wanted)
+    if small:
+        image_options = resolved.recipe.image.made_small()
+        recipe = resolved.recipe.model_copy(update={"image": image_options})
+        resolved = replace(resolved, recipe=recipe)
     if resolved.recipe.abstract:
         raise InputError(
             f"{resolved.name!r} is abstract: it is only there to be extended",
@@ -244,6 +252,7 @@ def make_plan(
         engine.check_lock(request, steps)
     return Plan(
         image_id=image_id,
+        small=small,
         request=request,
         engine=engine,
         steps=tuple(steps),

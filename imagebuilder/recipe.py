@@ -128,6 +128,10 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Measured: docs/builds.md, "Compression".
+_SMALL_LEVELS = {"zstd": 19, "gzip": 9}
+
+
 class ImageOptions(_Table):
     """``[image]``: the form of the artefacts."""
 
@@ -137,14 +141,27 @@ class ImageOptions(_Table):
     compression_level: int | None = Field(
         default=None, ge=1, le=22, description="the compressor's level (zstd and gzip only)"
     )
+    small_level: int | None = Field(
+        default=None,
+        ge=1,
+        le=22,
+        description="the level with `--small` (zstd and gzip only; default 19 and 9)",
+    )
 
     @model_validator(mode="after")
     def _level_fits(self) -> Self:
         limit = {"zstd": 22, "gzip": 9}.get(self.compression)
-        if self.compression_level is not None and (limit is None or self.compression_level > limit):
-            takes = f"takes 1 to {limit}" if limit else "takes no level"
-            raise ValueError(f"compression_level: {self.compression} {takes}")
+        for key in ("compression_level", "small_level"):
+            level = getattr(self, key)
+            if level is not None and (limit is None or level > limit):
+                takes = f"takes 1 to {limit}" if limit else "takes no level"
+                raise ValueError(f"{key}: {self.compression} {takes}")
         return self
+
+    def made_small(self) -> Self:
+        """Return the options of an image that is to be small, however long it takes."""
+        level = self.small_level or _SMALL_LEVELS.get(self.compression)
+        return self.model_copy(update={"compression_level": level})
 
 
 class FileEntry(_Table):

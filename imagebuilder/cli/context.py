@@ -37,6 +37,7 @@ class Context:
             refresh=getattr(self.args, "refresh", False),
             offline=getattr(self.args, "offline", False),
             locked=getattr(self.args, "locked", None),
+            small=getattr(self.args, "small", False),
             accel=getattr(self.args, "accel", "auto"),
             executor=getattr(self.args, "executor", None),
             paths=getattr(self.args, "paths", ()),

@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="where images are made: local, or dask://HOST:PORT (or IMAGEBUILDER_EXECUTOR)",
     )
+    work.add_argument(
+        "--small",
+        action="store_true",
+        help="make the image small, however long it takes: the recipe's small_level",
+    )
 
     testing = argparse.ArgumentParser(add_help=False)
     testing.add_argument(

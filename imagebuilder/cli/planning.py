@@ -110,5 +110,6 @@ def planning(context: Context) -> Iterator[Planning]:
     """Open what is remembered of the project, and keep at the end what was planned."""
     options = context.options()
     manner = {None: "", True: "locked", False: "unlocked"}[options.locked]
+    manner += " small" if options.small else ""
     with memory_opened(Path(context.args.directory), options.cache_dir, manner) as memory:
         yield Planning(context, memory)

@@ -154,6 +154,7 @@ def _found(
         refresh=options.refresh,
         offline=options.offline,
         locked=options.locked,
+        small=options.small,
     )
 
 

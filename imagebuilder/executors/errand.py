@@ -41,6 +41,7 @@ class Order(_Model):
         inputs: the inputs of all its steps: kind, label and digest.
         remote: the URL of the remote cache.
         locked: as for :class:`~imagebuilder.Options`.
+        small: as for :class:`~imagebuilder.Options`.
         again: make it, whatever is there.
     """
 
@@ -50,6 +51,7 @@ class Order(_Model):
     inputs: tuple[tuple[str, str, str], ...]
     remote: str
     locked: bool | None
+    small: bool = False
     again: bool
 
 
@@ -76,6 +78,7 @@ def order_of(plan: Plan, remote: str, *, locked: bool | None, again: bool) -> Or
         inputs=_inputs(plan),
         remote=remote,
         locked=locked,
+        small=plan.small,
         again=again,
     )
 
@@ -150,6 +153,7 @@ def _run(
             reporter=reporter,
             refresh=refresh,
             locked=order.locked,
+            small=order.small,
             again=order.again,
             remote=remote,
         )

@@ -35,6 +35,7 @@ class Order(BaseModel):
         cache_dir: a cache without results.
         offline: use no network.
         locked: as for :class:`~imagebuilder.Options`.
+        small: likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +45,7 @@ class Order(BaseModel):
     cache_dir: Path
     offline: bool
     locked: bool | None
+    small: bool = False
 
 
 def main() -> int:
@@ -67,6 +69,7 @@ def main() -> int:
         cache_dir=order.cache_dir,
         offline=order.offline,
         locked=order.locked,
+        small=order.small,
         remote_cache="",  # all of it is to be made here
     )
     try:

@@ -108,6 +108,7 @@ def _build_again(project: Project, recipe: str, work: Path, options: Options) ->
         cache_dir=cache_dir,
         offline=options.offline,
         locked=options.locked,
+        small=options.small,
     )
     images: list[Image] = []
     failures: list[ImageBuilderError] = []

@@ -378,3 +378,27 @@ def test_a_plan_makes_no_files_in_the_project(base: Plan) -> None:
         "kickstarts",
         "recipes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("image", "level"),
+    [
+        ("", 19),
+        ("small_level = 22", 22),
+        ("compression = 'gzip'", 9),
+        ("compression = 'xz'", None),
+    ],
+)
+def test_a_small_image_is_another_image_that_is_packed_in_another_way(
+    make_project: MakeProject, apt: FakePrograms, image: str, level: int | None
+) -> None:
+    recipe = f"{RECIPE}    [image]\n    {image}\n"
+    project = make_project({**FILES, "recipes/base.toml": recipe})
+    quick, small = planned(project), planned(project, small=True)
+    assert quick.resolved.recipe.image.compression_level is None
+    assert small.resolved.recipe.image.compression_level == level
+    differ = {a.name for a, b in zip(quick.steps, small.steps, strict=True) if a.id != b.id}
+    assert differ == ({"rootfs", "image"} if level else set())
+    assert (quick.image_id != small.image_id) is (level is not None)
+    if level:
+        assert f" at level {level}" in small.steps[3].text

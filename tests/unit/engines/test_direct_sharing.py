@@ -293,7 +293,7 @@ def test_a_layer_has_nothing_of_its_host(tmp_path: Path) -> None:
     (tmp_path / "dev/fd").symlink_to("/proc/self/fd")
     settings.parent.mkdir(parents=True)
     settings.write_text(f'Acquire::Retries "3";\n{proxy}\nAPT::X "y";\n')
-    packages._forget_host(tmp_path, (proxy,))
+    packages.forget_host(tmp_path, (proxy,))
     assert settings.read_text() == 'Acquire::Retries "3";\nAPT::X "y";\n'
     assert list((tmp_path / "dev").iterdir()) == []
     assert [each_.name for each_ in (tmp_path / "etc/ssh").iterdir()] == ["sshd_config"]
