@@ -31,12 +31,18 @@ from imagebuilder.smoke.stages import (
 _AFTERMATH_SECONDS = 2.0  # what is said after a fatal line belongs to it: a trace of calls
 _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is still on its way
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
-_FIRMWARE_STILL_SECONDS = 60.0  # the same before a kernel runs, under any accelerator
+# The same before a kernel runs.  Emulated firmware is silent for ten seconds, on a host that has
+# nothing else to do.
+_FIRMWARE_STILL_SECONDS = {"kvm": 60.0, "tcg": 180.0}
 _RESULTS_LIMIT = 4 << 20  # bytes that the guest may say
 
 OnStage = Callable[[str, float], None]
 
 _BEFORE_KERNEL = (POWER_ON, *STAGES[: STAGES.index(KERNEL_STARTED)])
+
+# DISCOVERs of an initrd after which nobody will answer: who answers in a test does so at once.
+# Firmware gives up by itself, and says so.
+_UNANSWERED = 4
 
 # Events of QEMU that end a boot, and what the ending is called.  STOP comes after the others,
 # too, since a machine that is over is kept for its screen to be looked at.
@@ -58,8 +64,9 @@ class Boot:
             machine ended by itself), ``panicked`` (the guest's kernel told the machine so),
             ``watchdog`` (nobody fed it), ``stopped`` (QEMU cannot go on), ``halted`` (its
             processors wait for an interrupt and let none in), ``timeout``,
-            ``still`` (nothing moved for long), ``settled`` (the boot is over, its target not
-            reached), ``flood`` (the guest wrote without end).
+            ``unanswered`` (the initrd asked by DHCP in vain), ``still`` (nothing moved for
+            long), ``settled`` (the boot is over, its target not reached), ``flood`` (the guest
+            wrote without end).
         stages: what was reached, in seconds since power-on.
         transfers: what the guest asked for.
         packets: what it asked of DHCP and TFTP: the firmware's, then the initrd's.
@@ -163,6 +170,10 @@ class Watch:
         self.stage(FIRMWARE)
         if packet.kind == "dhcp" and packet.what == "ack":
             self.stage(DHCP)
+        if packet.part == "initrd":
+            kinds = [each.what for each in self.packets if each.part == "initrd"]
+            if kinds.count("discover") >= _UNANSWERED and "offer" not in kinds:
+                self.end("unanswered")
 
     def asked_for(self, name: str) -> bool:
         """Whether the guest asked for a file of the image."""
@@ -250,7 +261,8 @@ class Watch:
         quiet = self.quiet_seconds
         if reached is None and self._accelerator == "kvm" and quiet > _STILL_SECONDS:
             return "still"
-        if furthest(self.stages) in _BEFORE_KERNEL and quiet > _FIRMWARE_STILL_SECONDS:
+        patience = _FIRMWARE_STILL_SECONDS[self._accelerator]
+        if furthest(self.stages) in _BEFORE_KERNEL and quiet > patience:
             return "still"
         return ""
 

@@ -120,7 +120,7 @@ LOADING = (
         path="pxe-bios",
         stage=SCRIPT_THERE,
         words="the kernel did not arrive: it was never asked for",
-        within=65,
+        within=185,
     ),
     Case(
         name="boot-script-ends",

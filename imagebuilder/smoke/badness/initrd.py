@@ -78,6 +78,12 @@ INITRD: tuple[Badness, ...] = (
         MORE_MEMORY,
     ),
     bad(
+        "fatal",
+        r"\b(dhclient|curl): (?:command )?not found",
+        "the initrd lacks the program {1}",
+        _NETWORK_FIX,
+    ),
+    bad(
         "warn",
         r"\b(\w[\w.-]*): (?:command )?not found",
         "a program is missing: {1}",

@@ -1,0 +1,117 @@
+"""When a boot is over."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from imagebuilder.image import KERNEL
+from imagebuilder.smoke.console import Console
+from imagebuilder.smoke.packets import PARTS, Packet
+from imagebuilder.smoke.qmp import MachineEvent
+from imagebuilder.smoke.server import Transfer
+from imagebuilder.smoke.stages import FETCHED, KERNEL_STARTED, furthest
+from imagebuilder.smoke.watch import Watch
+
+
+class Guest:
+    """A watch, with a clock that is set by hand."""
+
+    def __init__(self, folder: Path, accelerator: str = "tcg") -> None:
+        self.now = 0.0
+        self.results = folder / "results"
+        self.results.touch()
+        self.console = Console(folder / "log", lambda: self.now)
+        self.watch = Watch(self.console, self.results, (600.0, 60.0), accelerator)
+        self.watch.clock = lambda: self.now  # type: ignore[method-assign]
+
+    def over(self, now: float) -> str:
+        self.now = now
+        self.watch.over()
+        return self.watch.ending
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Guest:
+    return Guest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("SHUTDOWN", "exited"),
+        ("GUEST_PANICKED", "panicked"),
+        ("WATCHDOG", "watchdog"),
+        ("STOP", "stopped"),
+        ("RTC_CHANGE", ""),
+    ],
+)
+def test_what_the_monitor_tells_ends_a_boot(guest: Guest, name: str, ending: str) -> None:
+    guest.watch.happened(MachineEvent(name=name, moment=time.monotonic()))
+    assert guest.over(1.0) == "", "its last words may be on their way"
+    guest.watch.events[0] = MachineEvent(name=name, moment=time.monotonic() - 1)
+    guest.watch.happened(MachineEvent(name="STOP", moment=time.monotonic()))
+    expected = ending or ""
+    assert guest.over(2.0) == expected
+
+
+def test_a_fatal_line_is_followed_by_its_aftermath_unless_the_machine_is_gone(
+    guest: Guest, tmp_path: Path
+) -> None:
+    guest.now = 10.0
+    guest.console.take("Kernel panic - not syncing: Fatal exception")
+    assert guest.over(11.0) == ""
+    guest.watch.happened(MachineEvent(name="SHUTDOWN", moment=time.monotonic() - 1))
+    assert guest.over(11.1) == "fatal"
+    other = Guest(tmp_path)
+    other.console.take("Kernel panic - not syncing: Fatal exception")
+    assert other.over(2.1) == "fatal"
+
+
+@pytest.mark.parametrize(("accelerator", "patience"), [("kvm", 60.0), ("tcg", 180.0)])
+def test_firmware_in_which_nothing_moves(tmp_path: Path, accelerator: str, patience: float) -> None:
+    guest = Guest(tmp_path, accelerator)
+    guest.now = 5.0
+    guest.console.take("iPXE")
+    assert guest.over(patience) == ""
+    assert guest.over(patience + 5.1) == "still"
+
+
+def test_an_emulated_kernel_may_be_silent_for_as_long_as_the_boot_may_take(guest: Guest) -> None:
+    guest.console.take("Linux version 6.1")
+    assert guest.over(599.0) == ""
+    assert guest.over(601.0) == "timeout"
+
+
+def test_dhcp_that_nobody_answers(guest: Guest) -> None:
+    def packet(what: str, part: int) -> None:
+        guest.watch.passed_by(Packet(kind="dhcp", what=what, part=PARTS[part]))
+
+    for _ in range(9):
+        packet("discover", 0)  # firmware gives up by itself
+    for _ in range(3):
+        packet("discover", 1)
+    assert guest.over(1.0) == ""
+    packet("offer", 1)
+    for _ in range(3):
+        packet("discover", 1)
+    assert guest.over(1.0) == "", "somebody answers"
+    guest.watch.packets.clear()
+    for _ in range(4):
+        packet("discover", 1)
+    assert guest.over(1.0) == "unanswered"
+    assert list(guest.watch.stages) == ["firmware started"]
+
+
+def test_stages_in_the_order_of_a_boot(guest: Guest) -> None:
+    guest.console.take("Linux version 6.1")
+    guest.watch.passed_by(Packet(kind="dhcp", what="ack", part="initrd"))
+    asked = Transfer(name=KERNEL, status=200, started=0, ended=0, wanted=9, sent=4)
+    guest.watch.transferred(asked)
+    guest.over(1.0)
+    assert FETCHED[KERNEL] not in guest.watch.stages, "it was cut"
+    assert guest.watch.asked_for(KERNEL)
+    assert furthest(guest.watch.stages) == KERNEL_STARTED
+    assert furthest({}) == "power-on"
