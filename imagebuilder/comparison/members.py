@@ -10,6 +10,7 @@ import bz2
 import lzma
 import mmap
 import re
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,9 @@ from imagebuilder.progress import Cancel
 _TIMEOUT = 3600.0  # seconds
 # What somebody else's image may unpack to: a bound against files that are made to fill a disk.
 _MOST_ROOT = 64 << 30  # bytes
-_MOST_INITRD = 4 << 30  # bytes
+_MOST_INITRD = 2 << 30  # bytes
+_MOST_LISTED = 512 << 20  # bytes of what is said of files, which is some millions of them
+_LEFT_FREE = 0.1  # of the free disk, for others
 _MOST_ARCHIVES = 16  # that stand in each other, or are compressed one by one
 
 # A line of a pseudo file, mksquashfs(1): PATH TYPE TIME MODE UID GID and more, by type.  Blanks
@@ -79,7 +82,7 @@ def of_squashfs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
     listed.unlink(missing_ok=True)
     command.run(
         [
-            *_at_most(_MOST_ROOT), "unsquashfs", "-no-progress", "-quiet",
+            *_at_most(min(_MOST_ROOT, _room(work))), "unsquashfs", "-no-progress", "-quiet",
             "-pf", str(listed), str(path),
         ],
         timeout=_TIMEOUT,
@@ -90,13 +93,15 @@ def of_squashfs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
         # It lives on for as long as a member has a part of it.
         whole = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     listed.unlink()
-    return dict(_pseudo(whole))
+    return dict(_pseudo(path, whole))
 
 
-def _pseudo(whole: memoryview) -> Iterator[tuple[str, Member]]:
+def _pseudo(squashfs: Path, whole: memoryview) -> Iterator[tuple[str, Member]]:
     text = whole.obj
     assert isinstance(text, mmap.mmap)
     end = text.find(_DATA)
+    if (end if end >= 0 else len(whole)) > _MOST_LISTED:
+        raise StepError(f"{squashfs.name} has more files than can be compared")
     data = end + len(_DATA) if end >= 0 else len(whole)
     for line in bytes(whole[: max(end, 0) or len(whole)]).splitlines():
         found = _LINE.fullmatch(line)
@@ -120,6 +125,10 @@ def _pseudo(whole: memoryview) -> Iterator[tuple[str, Member]]:
                 data=content,
             ),
         )
+
+
+def _room(folder: Path) -> int:
+    return int(shutil.disk_usage(folder).free * (1 - _LEFT_FREE))
 
 
 def _at_most(size: int) -> list[str]:

@@ -28,7 +28,7 @@ _ROLES: dict[str, Role] = {
 }
 _REPORT: Role = "test-report"
 _FETCHED = (INITRD, ROOTFS)  # what file differences need
-_MOST = {INITRD: 4 << 30, ROOTFS: 64 << 30}  # bytes
+_MOST = {INITRD: 1 << 30, ROOTFS: 64 << 30}  # bytes
 
 
 def of_release(

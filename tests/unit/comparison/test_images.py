@@ -280,6 +280,19 @@ def test_an_initrd_that_fills_the_memory_is_refused(
         assert len(of_initrd(path, tmp_path, Cancel())["x"].data) == 200_000
 
 
+@pytest.mark.parametrize(
+    ("name", "most", "said"),
+    [("_MOST_LISTED", 100, "more files than can be compared"), ("_MOST_ROOT", 4096, "reading")],
+)
+def test_a_root_file_system_that_fills_the_disk_is_refused(
+    compared: Compared, monkeypatch: pytest.MonkeyPatch, name: str, most: int, said: str
+) -> None:
+    monkeypatch.setattr(f"imagebuilder.comparison.members.{name}", most)
+    with pytest.raises(StepError, match=said):
+        compared(tree={"usr/bin/large": "x" * 100_000})
+    assert list((compared.folder / "cache/work").iterdir()) == []
+
+
 def test_archives_that_lead_backwards_or_stand_in_each_other(tmp_path: Path) -> None:
     path = tmp_path / "initrd.img"
     path.write_bytes(b"070701" + b"-0000fff" * 13 + b"x" * 50)
