@@ -171,7 +171,8 @@ def _memory_of(test: PathTest, used: Accelerator) -> MemoryNeed:
 
     def comes_up(mib: int) -> bool:
         seen = test.with_memory(mib, used)
-        short = any("memory" in each.meaning for each in seen.console_findings)
+        # It may come up and have lost a process on the way.
+        short = any("out of memory" in each.meaning for each in seen.console_findings)
         up = seen.passed and not short
         test.reporter.note(STEP, f"with {mib} MiB it {'comes up' if up else 'does not come up'}")
         return up
