@@ -7,7 +7,7 @@ from imagebuilder.lint import GROUPS, Code
 PAGE = """\
 # Lint
 
-<!-- Made by ci/reference.py from imagebuilder/lint/codes.py: change that, then run it. -->
+<!-- Made by ci/reference.py from the codes in imagebuilder/lint/: change those, then run it. -->
 
 `imagebuilder lint NAME…` (or `--all`) finds in seconds what would fail later, or should not be as it is.
 Nothing is built, and no secret is asked for.

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from runnerkit import Guest, make_guest
 from smoke_support import Descriptions
 
 from imagebuilder.image import (
@@ -102,3 +105,14 @@ def descriptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Description
         return folder
 
     return describe
+
+
+@pytest.fixture(params=["dash", "busybox"])
+def guest(request: pytest.FixtureRequest, tmp_path: Path) -> Guest:
+    if request.param == "dash":
+        return make_guest(tmp_path)
+    program = shutil.which("busybox")
+    if program is None and os.environ.get("CI") != "true":
+        pytest.skip("busybox is not installed; run ci/setup")
+    assert program
+    return make_guest(tmp_path, (program, "sh"))

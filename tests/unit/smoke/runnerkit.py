@@ -128,3 +128,21 @@ def make_guest(folder: Path, shell: tuple[str, ...] = ("/bin/sh",)) -> Guest:
     guest.file("state/failed", "")
     (folder / "work/reached").touch()
     return guest
+
+
+SOON = 0.1  # seconds: what does not hold at once does not hold
+
+
+def verdicts(guest: Guest, *checks: Check) -> list[str]:
+    """Return what was found for each check, or "passed" for those that hold."""
+    answers = guest.ask(*checks)
+    assert len(answers) == len(checks)
+    return [
+        "passed" if answers[n][0] == "passed" else answers[n][1] for n in range(1, len(checks) + 1)
+    ]
+
+
+def interface(guest: Guest, name: str, flags: str, state: str, **more: str) -> None:
+    """Give the guest a network interface."""
+    for key, value in {"flags": flags, "operstate": state, "mtu": "1500", **more}.items():
+        guest.file(f"sys/class/net/{name}/{key}", f"{value}\n")

@@ -1,4 +1,4 @@
-"""Each kind of check as the guest's shell looks at it: dash and busybox, against stand-ins."""
+"""Checks of files and software as the guest's shell looks at them; groups, needs and tries."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import os
 import pwd
 import shutil
 import socket
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from runnerkit import Guest, make_guest
+from runnerkit import SOON, Guest, interface, verdicts
 
 from imagebuilder.checks import (
-    BootFinishedCheck,
     Check,
     CommandCheck,
     FileCheck,
     InterfaceCheck,
     KernelArgCheck,
-    MemoryUsedCheck,
     ModuleCheck,
     MountCheck,
     OvsBridgeCheck,
@@ -33,28 +30,6 @@ from imagebuilder.checks import (
 from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.errors import InputError
 from imagebuilder.smoke.guest import runner_script
-
-SOON = 0.1  # seconds: what does not hold at once does not hold
-
-
-@pytest.fixture(params=["dash", "busybox"])
-def guest(request: pytest.FixtureRequest, tmp_path: Path) -> Guest:
-    if request.param == "dash":
-        return make_guest(tmp_path)
-    program = shutil.which("busybox")
-    if program is None and os.environ.get("CI") != "true":
-        pytest.skip("busybox is not installed; run ci/setup")
-    assert program
-    return make_guest(tmp_path, (program, "sh"))
-
-
-def verdicts(guest: Guest, *checks: Check) -> list[str]:
-    """Return what was found for each check, or "passed" for those that hold."""
-    answers = guest.ask(*checks)
-    assert len(answers) == len(checks)
-    return [
-        "passed" if answers[n][0] == "passed" else answers[n][1] for n in range(1, len(checks) + 1)
-    ]
 
 
 def test_files(guest: Guest) -> None:
@@ -203,94 +178,6 @@ def test_a_user_of_this_host(guest: Guest) -> None:
     assert guest.found(check)[0] == "passed"
 
 
-def test_ports_at_addresses(guest: Guest) -> None:
-    assert verdicts(
-        guest,
-        PortCheck(port=22, address="0.0.0.0"),
-        PortCheck(port=53, address="127.0.0.1"),
-        PortCheck(port=53, address="::1"),
-        PortCheck(port=22, address="0.0.0.0", only=True),
-        PortCheck(port=25, listening=False),
-        PortCheck(port=22, address="127.0.0.1", listening=False),
-        PortCheck(port=53, address="127.0.0.1", only=True, timeout=SOON),
-        PortCheck(port=22, address="::", timeout=SOON),
-        PortCheck(port=22, listening=False, timeout=SOON),
-    ) == [
-        *["passed"] * 6,
-        f"something listens at other addresses, too: 192.0.2.9 {'0000:' * 7}0001",
-        "nothing listens at that address, but at: 0.0.0.0",
-        "something listens",
-    ]
-
-
-def interface(guest: Guest, name: str, flags: str, state: str, **more: str) -> None:
-    for key, value in {"flags": flags, "operstate": state, "mtu": "1500", **more}.items():
-        guest.file(f"sys/class/net/{name}/{key}", f"{value}\n")
-
-
-def test_interfaces(guest: Guest) -> None:
-    interface(guest, "eth0", "0x1003", "up", address="52:54:00:00:00:01")
-    interface(guest, "eth1", "0x1003", "down")
-    interface(guest, "bond0.30", "0x1003", "unknown", mtu="9000")
-    (guest.path / "sys/class/net/eth1/master").symlink_to("../bond0")
-    guest.file("proc/net/vlan/bond0.30", "bond0.30  VID: 30\t REORDER_HDR: 1\n")
-    guest.program(
-        "ip",
-        'for name; do :; done\n[ "$name" = eth0 ] || exit 0\n'
-        'echo "2: eth0    inet 10.0.2.15/24 brd 10.0.2.255 scope global dynamic eth0\\\\ valid"\n'
-        'echo "2: eth0    inet6 fe80::1/64 scope link \\\\ valid_lft forever"',
-    )
-    assert verdicts(
-        guest,
-        InterfaceCheck(interface="eth0", dhcp=True, addresses=("10.0.2.15/24", "FE80:0::1")),
-        InterfaceCheck(interface="eth*", mac="52:54:00:00:00:01", mtu=1500),
-        InterfaceCheck(interface="eth1", state="down", master="bond0"),
-        InterfaceCheck(interface="bond0.30", vlan=30, mtu=9000),
-        InterfaceCheck(interface="wlan*", exists=False),
-        InterfaceCheck(interface="eth1", timeout=SOON),
-        InterfaceCheck(interface="eth0", addresses=("10.0.2.15/16",), timeout=SOON),
-        InterfaceCheck(interface="eth1", state="any", dhcp=True, timeout=SOON),
-        InterfaceCheck(interface="eth0", vlan=30, timeout=SOON),
-        InterfaceCheck(interface="eth*", state="any", mtu=9000, timeout=SOON),
-        InterfaceCheck(interface="eth0", master="bond0", timeout=SOON),
-        InterfaceCheck(interface="nope0", timeout=SOON),
-        InterfaceCheck(interface="eth0", exists=False, timeout=SOON),
-    ) == [
-        *["passed"] * 5,
-        "eth1 is turned on, but its carrier is down",
-        "eth0 has the addresses: 10.0.2.15/24 fe80::1/64",
-        "eth1 has the addresses: none; none is from DHCP",
-        "eth0 is the interface of no VLAN",
-        "eth0 has mtu 1500; eth1 has mtu 1500",
-        "eth0 has no master",
-        "there is no such interface; there are: bond0.30 eth0 eth1",
-        "there is eth0",
-    ]
-
-
-def test_bridges_of_open_vswitch(guest: Guest) -> None:
-    guest.program(
-        "ovs-vsctl",
-        'shift 2\ncase "$*" in\n"br-exists br0") ;;\nbr-exists*) exit 2 ;;\nlist-br) echo br0 ;;\n'
-        '"list-ports br0") echo bond0; echo storage0 ;;\n"get port storage0 tag") echo 20 ;;\n'
-        '"get port bond0 tag") echo "[]" ;;\n"get port bond0 trunks") echo "[10, 20]" ;;\nesac',
-    )
-    assert verdicts(
-        guest,
-        OvsBridgeCheck(ovs_bridge="br0", ports=("bond0",), tags={"storage0": 20}),
-        OvsBridgeCheck(ovs_bridge="br0", trunks={"bond0": (20, 10)}),
-        OvsBridgeCheck(ovs_bridge="br1", exists=False),
-        OvsBridgeCheck(ovs_bridge="br1", timeout=SOON),
-        OvsBridgeCheck(ovs_bridge="br0", ports=("eth9",), timeout=SOON),
-        OvsBridgeCheck(ovs_bridge="br0", tags={"bond0": 20}, timeout=SOON),
-    ) == [
-        *["passed"] * 3,
-        "there is no such bridge; there are: br0",
-        "it has the ports: bond0 storage0",
-        "port bond0 has tag: none",
-    ]
-
-
 def test_a_program_that_is_missing_is_named(guest: Guest) -> None:
     for name in ("cat", "rm", "mkdir", "uname", "sleep", "base64", "tr", "tail", "head", "grep"):
         (guest.path / "bin" / name).symlink_to(shutil.which(name) or name)
@@ -306,99 +193,6 @@ def test_a_program_that_is_missing_is_named(guest: Guest) -> None:
         ("failed", "the image has no ip to look with (package iproute2)"),
         ("failed", "the image has neither dpkg nor rpm to look with"),
     ]
-
-
-def test_kernel_arguments(guest: Guest) -> None:
-    guest.file("proc/cmdline", 'quiet iommu=pt console=tty0 console=ttyS0,115200 dyndbg="a +p" x\n')
-    assert verdicts(
-        guest,
-        KernelArgCheck(kernel_arg="quiet"),
-        KernelArgCheck(kernel_arg="iommu", value="pt"),
-        KernelArgCheck(kernel_arg="console", value="tty0"),
-        KernelArgCheck(kernel_arg="dyndbg", value="a +p"),
-        KernelArgCheck(kernel_arg="x"),
-        KernelArgCheck(kernel_arg="nosmt", present=False),
-        KernelArgCheck(kernel_arg="iommu", value="off", present=False),
-        KernelArgCheck(kernel_arg="iommu", value="off"),
-        KernelArgCheck(kernel_arg="mmu"),
-        KernelArgCheck(kernel_arg="quiet", present=False),
-        KernelArgCheck(kernel_arg="console", value=""),
-    ) == [
-        *["passed"] * 7,
-        "it is there, saying: pt",
-        "it is not there",
-        "it is there, saying: (nothing)",
-        "it is there, saying: tty0 ttyS0,115200",
-    ]
-
-
-def test_modules(guest: Guest) -> None:
-    guest.file("proc/modules", "vfio_pci 16384 0 - Live 0x0\nkvm 1 1 kvm_intel, Live 0x0\n")
-    guest.file("modules/modules.builtin", "kernel/drivers/block/virtio-blk.ko\n")
-    guest.file("sys/module/kvm/parameters/nested", "Y\n")
-    assert verdicts(
-        guest,
-        ModuleCheck(module="vfio-pci"),
-        ModuleCheck(module="virtio_blk"),
-        ModuleCheck(module="kvm", parameters={"nested": "Y"}),
-        ModuleCheck(module="nouveau", loaded=False),
-        ModuleCheck(module="nouveau", timeout=SOON),
-        ModuleCheck(module="vfio_pci", loaded=False, timeout=SOON),
-        ModuleCheck(module="virtio_blk", loaded=False, timeout=SOON),
-        ModuleCheck(module="kvm", parameters={"nested": 0}, timeout=SOON),
-        ModuleCheck(module="kvm", parameters={"nope": "1"}, timeout=SOON),
-    ) == [
-        *["passed"] * 4,
-        "it is not loaded",
-        "it is loaded",
-        "it is built into the kernel",
-        "it is loaded, with nested=Y",
-        "it is loaded, and has no parameter nope that can be read",
-    ]
-
-
-def test_sysctls(guest: Guest) -> None:
-    guest.file("proc/sys/net/ipv4/ip_forward", "1\n")
-    guest.file("proc/sys/net/ipv4/conf/eth0.5/rp_filter", "2\n")
-    guest.file("proc/sys/kernel/printk", "4\t4\t1\t7\n")
-    guest.file("proc/sys/kernel/core_pattern", "core\n")
-    assert verdicts(
-        guest,
-        SysctlCheck(sysctl="net.ipv4.ip_forward", value=1),
-        SysctlCheck(sysctl="kernel.printk", value="4 4 1 7"),
-        SysctlCheck(sysctl="net/ipv4/conf/eth0.5/rp_filter", at_least=1, at_most=2),
-        SysctlCheck(sysctl="net.ipv4.ip_forward", value=0, timeout=SOON),
-        SysctlCheck(sysctl="net.ipv4.ip_forward", at_least=2, timeout=SOON),
-        SysctlCheck(sysctl="kernel.core_pattern", at_most=2, timeout=SOON),
-        SysctlCheck(sysctl="net.nope", value=0, timeout=SOON),
-    ) == [
-        *["passed"] * 3,
-        "it is '1'",
-        "it is '1'",
-        "it is 'core', which is no number",
-        "there is no such sysctl",
-    ]
-
-
-def test_the_boot_as_a_whole(guest: Guest) -> None:
-    guest.file("state/finished", "42340000\n")
-    guest.file("proc/meminfo", "MemTotal: 2048000 kB\nMemFree: 1 kB\nMemAvailable: 1433600 kB\n")
-    assert verdicts(
-        guest,
-        BootFinishedCheck(boot_finished_within=42.3),
-        MemoryUsedCheck(memory_used_at_most=600),
-        BootFinishedCheck(boot_finished_within=42.2),
-        MemoryUsedCheck(memory_used_at_most=599, timeout=SOON),
-    ) == [
-        *["passed"] * 2,
-        "it was finished after 42.3 s",
-        "600 MiB of 2000 MiB are used",
-    ]
-    guest.file("state/finished", "0\n")
-    outcome, found, output = guest.ask(BootFinishedCheck(boot_finished_within=0.1))[1]
-    assert outcome == "failed"
-    assert found.startswith("it is not finished after ")
-    assert "wait.service" in output
 
 
 def test_output_that_must_be_the_whole(guest: Guest) -> None:
