@@ -15,7 +15,7 @@ from junitparser.junitparser import FinalResult
 from junitparser.xunit2 import FlakyFailure, JUnitXml, RerunFailure, TestCase, TestSuite
 
 from imagebuilder.smoke.formats.results import NotTested, Results
-from imagebuilder.smoke.report import BootReport, CheckResult, SmokeReport
+from imagebuilder.smoke.report import BootReport, CheckResult, SmokeReport, passed_only_again
 from imagebuilder.smoke.report import Failure as Broken
 
 # What XML 1.0 has no way to write (its production Char).
@@ -32,7 +32,7 @@ def render(results: Results) -> bytes:
         made.add_testsuite(_not_tested(each))
     made.update_statistics()
     text: bytes = made.tostring()
-    return text + b"\n"
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + text + b"\n"
 
 
 def _suites(report: SmokeReport) -> list[TestSuite]:
@@ -74,7 +74,7 @@ def _of_path(report: SmokeReport, last: BootReport) -> TestSuite:
         "stage": last.stage,
         "seconds_to_multi_user": last.seconds_to_multi_user,
         "attempts": len(attempts),
-        "flaky": "true" if report.flaky and len(attempts) > 1 else "false",
+        "flaky": "true" if last.passed and passed_only_again(attempts) else "false",
     }
     for name, value in properties.items():
         if value not in (None, ""):

@@ -143,6 +143,22 @@ def test_junit_tells_what_a_boot_found_before_it_was_repeated() -> None:
     assert [each.is_flaky for each in suite] == [False, True]
 
 
+def test_junit_calls_the_path_flaky_that_is() -> None:
+    pxe, kernel = junit(report(DEAD, AGAIN, KERNEL))
+    flaky = [
+        {each.name: each.value for each in suite.properties()}["flaky"] for suite in (pxe, kernel)
+    ]
+    assert flaky == ["true", "false"]
+
+
+def test_junit_writes_any_text() -> None:
+    odd = FAILED.model_copy(update={"title": "größe — 3 €", "message": "]]> <b>&amp;"})
+    (suite,) = junit(report(boot(odd)))
+    case = list(suite)[1]
+    assert case.name == "größe — 3 €"
+    assert case.result[0].message == "]]> <b>&amp;"
+
+
 def test_junit_has_what_was_never_booted() -> None:
     broken = report(failure=Failure(what="rootfs.squashfs is not what was built"), passed=False)
     image, other = junit(broken, errors=(ERROR,))
