@@ -39,13 +39,19 @@ class Page:
         return self.environment.from_string(self.source).render(policy=self.policy, **values)
 
 
-def load(path: Path) -> Page:
-    """Read a template that has one style, at most one script, and nothing filled into these."""
+def load(path: Path, *, pictures: bool = False) -> Page:
+    """Read a template that has one style, at most one script, and nothing filled into these.
+
+    Args:
+        path: the template.
+        pictures: whether pictures can stand in the page, as ``data:`` URLs.
+    """
     shared = Path(__file__).with_name("webpage.css").read_text(encoding="utf-8")
     source = path.read_text(encoding="utf-8").replace(_SHARED, shared)
     rules = [
         f"{tag}-src {digest}" for tag in ("style", "script") if (digest := _digest(source, tag))
     ]
+    rules += ["img-src data:"] if pictures else []
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,

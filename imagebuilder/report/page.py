@@ -16,7 +16,7 @@ from imagebuilder.report.view import Build, View
 
 PAGE = "report.html"  # where a page goes by default: into the folder of the build
 
-_PAGE = webpage.load(Path(__file__).with_name("page.html"))
+_PAGE = webpage.load(Path(__file__).with_name("page.html"), pictures=True)
 _PAGE.environment.filters["span"] = spell
 _PAGE.environment.globals.update(chart_width=WIDTH, groups=groups)
 

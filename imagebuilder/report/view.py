@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from imagebuilder.smoke.report import BootReport
 
 _TILES = 80  # packages of the treemap; the others are one tile
 _LOGS = 200
+_PICTURE = 2 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,19 @@ class Log:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootView:
-    """A boot of the test, and its timeline (None: it came to no stage)."""
+    """A boot of the test.
+
+    Attributes:
+        report: what was found.
+        timeline: its stages; None: it came to none.
+        details: a picture of stages, units and memory, as a ``data:`` URL; "" if there is none.
+        screen: one of the screen at the end.
+    """
 
     report: BootReport
     timeline: Timeline | None
+    details: str
+    screen: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +150,7 @@ def gather(build: Build, since: Since | None, since_missing: str, page: Path) ->
         packages=packages,
         wide=treemap(largest, 1100, 460),
         narrow=treemap(largest, 340, 520),
-        boots=tuple(_boots(build.smoke)),
+        boots=tuple(_boots(build)),
         since=since,
         since_missing=since_missing,
         logs=tuple(_logs(build, page)),
@@ -164,10 +175,26 @@ def _packages(image: Image | None) -> tuple[Package, ...]:
     return tuple(sorted(found, key=lambda each: (-each.size, each.name)))
 
 
-def _boots(report: SmokeReport | None) -> Iterator[BootView]:
-    for boot in report.boots if report else ():
-        shown = timeline.of_boot(boot.stages, boot.seconds) if boot.stages else None
-        yield BootView(report=boot, timeline=shown)
+def _boots(build: Build) -> Iterator[BootView]:
+    for boot in build.smoke.boots if build.smoke else ():
+        logs = build.folder / "smoke" / boot.logs
+        yield BootView(
+            report=boot,
+            timeline=timeline.of_boot(boot.stages, boot.seconds) if boot.stages else None,
+            details=_picture(logs, boot.timeline, "image/svg+xml"),
+            screen=_picture(logs, boot.screenshot, "image/png"),
+        )
+
+
+def _picture(folder: Path, name: str, kind: str) -> str:
+    """Return a picture as a URL; as one, nothing in it can run or load anything."""
+    try:
+        path = folder / name
+        if not name or path.stat().st_size > _PICTURE:
+            return ""
+        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    except OSError:
+        return ""
 
 
 def _logs(build: Build, page: Path) -> Iterator[Log]:
