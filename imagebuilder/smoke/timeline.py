@@ -98,10 +98,12 @@ class _Picture:
     def _memory(self, kernel: float, samples: Sequence[Sample]) -> None:
         top, total = self._y, max(each.total for each in samples)
         bottom = top + _MEMORY_HEIGHT
+        peak = max(each.total - each.available for each in samples)
+        scale = _MEMORY_HEIGHT / max(peak, 1.0)
         points = [
             (
                 self._x(kernel + each.seconds),
-                bottom - (each.total - each.available) / total * _MEMORY_HEIGHT,
+                bottom - (each.total - each.available) * scale,
             )
             for each in samples
         ]
@@ -113,9 +115,8 @@ class _Picture:
             fill=_MEMORY,
         )
         area.set("fill-opacity", "0.5")
-        peak = max(each.total - each.available for each in samples)
-        self._y = top + 10
-        self._text(_MARGIN, f"of {total:.0f}; most at once: {peak:.0f}", _TEXT)
+        self._y = top - 8
+        self._text(_MARGIN, f"most at once: {peak:.0f}, of {total:.0f}", _TEXT)
         self._y = bottom + 4
 
     def _bar(self, label: str, start: float, seconds: float, colour: str) -> None:

@@ -61,7 +61,7 @@ def test_the_picture() -> None:
     order = [texts.index(name) for name in ("firmware started", "kernel started", "rootfs fetched")]
     assert order == sorted(order)
     assert {"base <1>: pxe-bios", "it hung", "after: rootfs fetched", "a.service"} <= set(texts)
-    assert "of 100; most at once: 60" in texts
+    assert "most at once: 60, of 100" in texts
     bars = {title.text: bar for bar in svg.iter(f"{NS}rect") for title in bar.iter(f"{NS}title")}
     unit = bars["a.service: from 30.0 s, 5.0 s"]
     kernel = bars["kernel started: from 0.2 s, 9.8 s"]
