@@ -51,8 +51,10 @@ def fatal_line(boot: Boot) -> Failure | None:
         return None
     earlier = told_before(boot) if boot.fatal_follows else ""
     then = f"{earlier}; then " if earlier else ""
+    # What our own hooks write is its own meaning.
+    line = "" if boot.fatal.meaning in boot.fatal.line else quoted(boot.fatal.line)
     return Failure(
-        what=f"{then}{boot.fatal.meaning} (on the console: {quoted(boot.fatal.line)})",
+        what=f"{then}{boot.fatal.meaning}" + (f" (on the console: {line})" if line else ""),
         fix=boot.fatal.fix,
         excerpt=boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:]),
     )

@@ -184,5 +184,12 @@ def test_a_kernel_that_speaks_elsewhere_is_not_called_silent() -> None:
     assert "multi-user.target was not reached" in failure.what
 
 
+def test_a_line_that_is_its_own_meaning_is_told_once() -> None:
+    said = finding("the line", "fatal")
+    failure = diagnose(boot(KERNEL_STARTED, "fatal", fatal=said))
+    assert failure
+    assert failure.what == "the line"
+
+
 def test_a_boot_that_is_done_has_no_failure() -> None:
     assert diagnose(boot(STAGES[-1], "done")) is None
