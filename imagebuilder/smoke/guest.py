@@ -179,6 +179,7 @@ _TEXT_FIELDS = {
     "reached": (False,),
     "jobs": (True,),
     "settled": (True, True),
+    "alive": (),
     "check": (False, False, False, True, True, False),
     "memory": (False, False, False),
     "chain": (False, True),

@@ -8,6 +8,7 @@
 #   reached MICROSECONDS        multi-user.target is active, since when (of the kernel's clock)
 #   jobs TEXT                   what the boot waits for, once half of its time is gone
 #   settled STATE TEXT          the boot is over but the target was not reached; failed units
+#   alive                       the checks go on
 #   check N OUTCOME SECONDS FOUND OUTPUT TRIES
 #   memory SECONDS TOTAL AVAILABLE   KiB, at a time of the kernel's clock
 #   chain MICROSECONDS TEXT     what systemd-analyze says, and when the new root's systemd began
@@ -24,6 +25,7 @@ PROC=${SMOKE_PROC-/proc}
 SYS=${SMOKE_SYS-/sys}
 MODULES=${SMOKE_MODULES-/lib/modules/$(uname -r)}
 PAUSE=${SMOKE_PAUSE-1}
+BEAT=${SMOKE_BEAT-10}
 KEEP_BYTES=8192        # of a check's output, told to the host
 CAPTURE_BLOCKS=4096    # of a command's output, each at most 4 KiB, kept to be matched
 
@@ -163,6 +165,11 @@ try_all() {
     done
 }
 
+# Says every ten seconds, as long as process $1 lives, that the guest does: a check may take long.
+say_alive() {
+    while sleep "$BEAT" && kill -0 "$1"; do say alive; done
+}
+
 main() {
     mkdir -p "$WORK"
     if [ -n "${SMOKE_PORT-}" ]; then port=$SMOKE_PORT; else
@@ -179,7 +186,10 @@ main() {
     wait_for_target || { tell_memory; exit 0; }
     look_at_chain </dev/null >/dev/null 2>&1 3>&- &
     chain=$!
+    say_alive $$ </dev/null >/dev/null 2>&1 &
+    heart=$!
     try_all
+    kill $heart
     tell_memory
     tell_chain $chain
     say end

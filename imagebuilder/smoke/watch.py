@@ -30,6 +30,8 @@ from imagebuilder.smoke.stages import (
 
 _AFTERMATH_SECONDS = 2.0  # what is said after a fatal line belongs to it: a trace of calls
 _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is still on its way
+# While checks are looked at, the runner says a word every ten seconds, whatever it waits for.
+_RUNNER_SILENT_SECONDS = {"kvm": 60.0, "tcg": 300.0}
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
 # The same before a kernel runs.  Emulated firmware is silent for ten seconds, on a host that has
 # nothing else to do.
@@ -136,6 +138,7 @@ class Watch:
         self._began = time.monotonic()
         self._read = 0
         self._rest = b""
+        self._heard = 0.0
         self._moved = 0.0
         self._lock = threading.Lock()
 
@@ -231,6 +234,7 @@ class Watch:
             self.ending = self.ending or "flood"
 
     def _hear(self, said: Said) -> None:
+        self._heard = self.clock()
         self.said.append(said)
         if said.word == "hello":
             self.stage(SYSTEMD_STARTED)
@@ -258,6 +262,9 @@ class Watch:
             return "timeout"
         if reached is not None and now > reached + self._check_limit:
             return "timeout"
+        silent = now - max(self._heard, reached or now)
+        if reached is not None and silent > _RUNNER_SILENT_SECONDS[self._accelerator]:
+            return "still"
         quiet = self.quiet_seconds
         if reached is None and self._accelerator == "kvm" and quiet > _STILL_SECONDS:
             return "still"

@@ -229,6 +229,14 @@ def test_scripts(guest: Guest) -> None:
     ]
 
 
+def test_the_runner_says_that_it_lives(guest: Guest) -> None:
+    check = CommandCheck(command="sleep 1.2", timeout=20)
+    said = guest.start(runner_script([check], patience=100, slowness=1), SMOKE_BEAT="0.3")
+    words = [each.word for each in said]
+    assert words.count("alive") in (2, 3, 4)
+    assert words.index("alive") < words.index("check")
+
+
 def test_tries_are_counted_and_bounded(guest: Guest) -> None:
     said = guest.said(
         CommandCheck(command="echo x >>n; [ $(wc -l <n) = 3 ]", tries=5),

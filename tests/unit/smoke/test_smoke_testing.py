@@ -428,3 +428,22 @@ def test_the_memory_that_an_image_needs_is_found_out_and_kept(
     error = report_error(again, image)
     assert error.what == "base exceeds its budget: memory: 640 MiB more than 600 MiB"
     assert error.exit_status == 3
+
+
+def test_a_guest_that_hangs_in_its_checks_is_not_waited_for(
+    image: Image, fake_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checks would have had minutes; the runner falls silent."""
+    limits = {"kvm": 0.5, "tcg": 1.0}
+    monkeypatch.setattr("imagebuilder.smoke.watch._RUNNER_SILENT_SECONDS", limits)
+    alive = "".join(f"sleep 0.4; {report_lines('alive')}" for _ in range(5))
+    fake_qemu.write_text(GOOD + alive + "sleep 30\n")
+    began = time.monotonic()
+    report = smoke(image, tmp_path)
+    seconds = time.monotonic() - began
+    boot = report.boots[0]
+    assert boot.failure
+    assert "the guest hung" in boot.failure.what
+    assert [check.outcome for check in boot.checks] == ["passed", "not-run"]
+    assert boot.seconds > 2.5, "it was waited for as long as the runner spoke"
+    assert seconds < 20
