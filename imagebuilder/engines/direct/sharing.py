@@ -17,8 +17,7 @@ from imagebuilder.engines.direct.job import LayerFacts
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import StepError
 from imagebuilder.private import has_debconf_password
-from imagebuilder.remote import STEP, Gift, Item, worker
-from imagebuilder.remote.trees import RefusedError
+from imagebuilder.remote import STEP, Gift, Item
 from imagebuilder.secrets import names_in
 from imagebuilder.sizes import human_size
 
@@ -59,6 +58,10 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
     manifest = remote.look("packages", held.layer.name, reporter) if remote else None
     if not remote or not manifest:
         return None
+    # Loaded where it is needed: most plans and builds have no archive to do with.
+    from imagebuilder.remote import worker
+    from imagebuilder.remote.trees import RefusedError
+
     try:
         told = LayerFacts.model_validate(manifest.facts)
     except ValidationError:
@@ -106,6 +109,8 @@ def share(request: Request, step_id: str) -> None:
         return
     if remote.has("packages", step_id, reporter):
         return
+    from imagebuilder.remote import worker
+
     with layers.shared(layers.place(request.cache_dir, step_id)) as layer:
         if layer is None:  # it was removed meanwhile, or its maker has it still
             return
