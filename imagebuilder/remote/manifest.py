@@ -12,9 +12,16 @@ do not overwrite each other; the manifest is written last.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 from imagebuilder.names import RecipeName
 
@@ -65,6 +72,12 @@ class Manifest(_Model):
     facts: dict[str, JsonValue] = Field(
         default_factory=dict, description="what the engine noted of the result"
     )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if len({each.name for each in self.items}) != len(self.items):
+            raise ValueError("two objects have one name")
+        return self
 
     @property
     def size(self) -> int:

@@ -126,9 +126,6 @@ class Remote:
             why = f"its manifest is that of {manifest.kind} {manifest.id[:16]}"
             self.distrust(kind, entry_id, why, reporter)
             return None
-        if self.writes and manifest.used != _today():
-            renewed = manifest.model_copy(update={"used": _today()})
-            self._renew(key, renewed, found.etag, reporter)
         return manifest
 
     def fetch(
@@ -155,7 +152,7 @@ class Remote:
         what = f"fetching the {_WORDS[manifest.kind]} from the remote cache"
         counter = _Counter(reporter, total, what)
 
-        def work(cancel: Cancel) -> bool:
+        def work(cancel: Cancel) -> None:
             def one(item: Item) -> None:
                 download(
                     self.store,
@@ -168,7 +165,6 @@ class Remote:
                 )
 
             each(one, wanted, cancel, at_once=_AT_ONCE)
-            return True
 
         if self._is_out:
             return False
@@ -177,16 +173,17 @@ class Remote:
             return False
         with reporter.step(STEP, what):
             try:
-                return bounded(work, seconds=_limit(total), cancel=reporter.cancel)
+                bounded(work, seconds=_limit(total), cancel=reporter.cancel)
             except CatalogError as error:
-                if (
-                    isinstance(error, TooSlowError) or error.__cause__
-                ):  # the way there, or the server
+                # What the way there, or the server, did wrong has a cause.
+                if isinstance(error, TooSlowError) or error.__cause__:
                     self._out(error, reporter)
                 else:
                     where = f"{error.where}: " if error.where else ""
                     self.distrust(manifest.kind, manifest.id, f"{where}{error.what}", reporter)
                 return False
+        self._renew(manifest, reporter)
+        return True
 
     def distrust(self, kind: Kind, entry_id: str, why: str, reporter: Reporter) -> None:
         """Say that a result is not what it should be: it is made here, and shared anew."""
@@ -205,7 +202,10 @@ class Remote:
         if (kind, entry_id) in self._bad:
             return False
         found = self.look(kind, entry_id, reporter)
-        return found is not None and (kind, entry_id) not in self._bad
+        if found is None or (kind, entry_id) in self._bad:
+            return False
+        self._renew(found, reporter)
+        return True
 
     def share(self, gift: Gift, reporter: Reporter) -> bool:
         """Give a result to other machines; return whether they have it now.
@@ -281,10 +281,19 @@ class Remote:
             self._out(error, reporter)
             return None
 
-    def _renew(self, key: str, manifest: Manifest, etag: str, reporter: Reporter) -> None:
-        """Note that an entry is used; not if it was removed or written meanwhile."""
-        data = manifest.model_dump_json().encode()
-        self._write(lambda _: self.store.put(key, data, if_match=etag), _LOOK, reporter)
+    def _renew(self, manifest: Manifest, reporter: Reporter) -> None:
+        """Note that an entry is used, once a day; not if it was removed or written meanwhile."""
+        if not self.writes or manifest.used == _today():
+            return
+        key = entry_key(manifest.kind, manifest.id)
+        data = manifest.model_copy(update={"used": _today()}).model_dump_json().encode()
+
+        def work(_: Cancel) -> None:
+            there = self.store.get(key, limit=LIMIT)
+            if there and there.data == manifest.model_dump_json().encode():
+                self.store.put(key, data, if_match=there.etag)
+
+        self._write(work, _LOOK, reporter)
 
     def _out(self, error: CatalogError, reporter: Reporter) -> None:
         self._out_until = time.monotonic() + _OUT

@@ -122,6 +122,15 @@ def test_no_object_has_a_name_that_leads_elsewhere(world: World, name: str) -> N
     assert "its manifest cannot be read" in world.notes()[0]
 
 
+def test_no_two_objects_have_one_name(world: World) -> None:
+    world.remote.share(world.gift(), world.reporter)
+    data = json.loads(world.manifest().read_text())
+    data["items"][1]["name"] = data["items"][0]["name"]
+    world.manifest().write_text(json.dumps(data))
+    assert not fetched(world, world.remote)
+    assert "its manifest cannot be read" in world.notes()[0]
+
+
 class Broken(FileStore):
     """A place that fails as it is told."""
 
@@ -277,11 +286,14 @@ def test_use_is_noted_once_a_day(world: World, monkeypatch: pytest.MonkeyPatch) 
     world.remote.look("image", ID, world.reporter)
     assert world.manifest().stat().st_mtime_ns == before
     monkeypatch.setattr(remote, "_today", lambda: "2126-01-01")
-    world.open(writes=False).look("image", ID, world.reporter)
+    world.remote.look("image", ID, world.reporter)  # as a plan does, which changes nothing
+    assert fetched(world, world.open(writes=False), "read")
     assert world.manifest().stat().st_mtime_ns == before
-    world.remote.look("image", ID, world.reporter)
-    assert json.loads(world.manifest().read_text())["used"] == "2126-01-01"
     assert fetched(world, world.remote)
+    assert json.loads(world.manifest().read_text())["used"] == "2126-01-01"
+    before = world.manifest().stat().st_mtime_ns
+    assert world.remote.has("image", ID, world.reporter)
+    assert world.manifest().stat().st_mtime_ns == before
 
 
 # ----- keeping it within bounds ------------------------------------------------------------------
