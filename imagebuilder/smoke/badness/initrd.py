@@ -52,6 +52,14 @@ INITRD: tuple[Badness, ...] = (
         "the initrd knows no way to mount root={1}",
         "look at the image's kernel arguments: one of them overrides the root",
     ),
+    # mount(8) names no device here, since losetup gave it none.
+    bad(
+        "fatal",
+        r"mount: .*bad superblock on ,|losetup: .*(?:cannot find an unused loop|no such device)",
+        "the initrd has no loop device to mount the root file system from: the module loop is "
+        "missing",
+        "have dracut add it (add_drivers), or build the initrd for this very kernel",
+    ),
     bad(
         "fatal",
         r"Can't find a valid SQUASHFS superblock|mount: .*(?:squashfs|rootfsbase): wrong fs type",

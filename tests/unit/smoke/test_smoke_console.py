@@ -41,6 +41,9 @@ FATAL = {
     "imagebuilder: the initrd has no modules for the kernel 6.1; has: 5.10": "has: 5.10",
     "imagebuilder: the initrd has no driver for the machine's network card": "no driver for",
     "/sbin/dhclient-script: line 1: dhclient: not found": "lacks the program dhclient",
+    "mount: /run/initramfs/squashfs: wrong fs type, bad option, bad superblock on , missing": (
+        "no loop device"
+    ),
     "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",
     "mount: /run/rootfsbase: unknown filesystem type 'squashfs'.": "module for squashfs",
     "curl: (23) Failure writing output to destination": "no room in memory",
