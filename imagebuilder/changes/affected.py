@@ -3,108 +3,24 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from imagebuilder.changes import compare as comparison
 from imagebuilder.changes import reach, reasons
-from imagebuilder.changes.compare import Copied
 from imagebuilder.changes.difference import Difference
 from imagebuilder.changes.git import Moved, Repository
-from imagebuilder.changes.reasons import Both, Reason
+from imagebuilder.changes.model import Affected, Changes, Effect
+from imagebuilder.changes.reasons import Both
 from imagebuilder.changes.rendered import TESTS, Rendered, rendered
-from imagebuilder.errors import ImageBuilderError, InputError, StepError
-from imagebuilder.kickstart.fragment import unchanging
+from imagebuilder.changes.sides import Sides, laid_out
+from imagebuilder.errors import ImageBuilderError, InputError
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Cancel
 from imagebuilder.project import Project
 from imagebuilder.steady import steady
 
-# What of a project is laid out to be rendered; of what is copied into images, git's word will do.
-_LAID_OUT = ("recipes", "kickstarts", PROJECT_FILE)
-
-# Where files live in memory, tmpfs(5): to make a thousand there costs a tenth of the time.
-_IN_MEMORY = ("/dev/shm",) if os.access("/dev/shm", os.W_OK | os.X_OK) else ()  # noqa: S108
-
-_READ = 200  # changed files whose texts are read
 _SHOWN = 5  # changed paths that are named where none is known to be to blame
-
-Effect = Literal["image", "tests", "new", "broken"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Affected:
-    """An image that a change affects.
-
-    Attributes:
-        name: the recipe.
-        effect: ``image``: it would be another; ``tests``: only its tests would; ``new``: there
-            was none; ``broken``: its recipe is wrong now.
-        reasons: what of the change does that.
-        renamed_from: the recipe that its file was, if git takes it for renamed.
-        error: what is wrong with its recipe.
-        differences: how it differs, if that was asked for.
-    """
-
-    name: str
-    effect: Effect
-    reasons: tuple[Reason, ...]
-    renamed_from: str = ""
-    error: ImageBuilderError | None = None
-    differences: tuple[Difference, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON data."""
-        return {
-            "name": self.name,
-            "effect": self.effect,
-            "reasons": [each.to_dict() for each in self.reasons],
-            "renamed_from": self.renamed_from,
-            "error": self.error.to_dict() if self.error else None,
-            "differences": [each.to_dict() for each in self.differences],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What a change does to the images of a project.
-
-    Attributes:
-        before: the commit that is compared with; "" where only paths were named.
-        after: the commit that is looked at; "" is the work tree.
-        paths: what changed, below the project's folder.
-        images: the images that are affected, by name.
-        removed: the images that are no more, by name.
-    """
-
-    before: str
-    after: str
-    paths: tuple[str, ...]
-    images: tuple[Affected, ...]
-    removed: tuple[str, ...]
-
-    def only(self, names: Collection[str]) -> Changes:
-        """Return what is said of these images alone."""
-        return replace(
-            self,
-            images=tuple(each for each in self.images if each.name in names),
-            removed=tuple(each for each in self.removed if each in names),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON data."""
-        return {
-            "before": self.before,
-            "after": self.after,
-            "paths": list(self.paths),
-            "images": [each.to_dict() for each in self.images],
-            "removed": list(self.removed),
-        }
 
 
 def find_changes(
@@ -138,95 +54,29 @@ def find_changes(
     """
     if files is not None:
         moved = tuple(Moved(path=_inside(project, each)) for each in files)
-        return _changes(_Sides(None, project, moved), cancel)
+        return _changes(Sides(None, project, moved), cancel)
     repository = Repository(project.root, cancel)
     before = repository.base(since, to or "HEAD")
     after = repository.commit(to) if to else ""
     moved = repository.moved(before, after or None)
     if not moved:
         return Changes(before=before, after=after, paths=(), images=(), removed=())
-    with _laid_out(repository, before) as old:
+    with laid_out(repository, before) as old:
         if not after:
-            sides = _Sides(old, project, moved, before, after, repository if in_detail else None)
+            sides = Sides(old, project, moved, before, after, repository if in_detail else None)
             return _changes(sides, cancel)
-        with _laid_out(repository, after) as folder:
+        with laid_out(repository, after) as folder:
             new = Project.open(folder)
-            sides = _Sides(old, new, moved, before, after, repository if in_detail else None)
+            sides = Sides(old, new, moved, before, after, repository if in_detail else None)
             return _changes(sides, cancel)
 
 
-@dataclass(frozen=True)
-class _Sides:
-    """A project before and after, and what changed in between.
-
-    ``old`` is the folder, since what was there before may be no project; ``repository`` is there
-    if it is wanted how they differ.
-    """
-
-    old: Path | None
-    new: Project
-    moved: tuple[Moved, ...]
-    before: str = ""
-    after: str = ""
-    repository: Repository | None = None
-
-    @cached_property
-    def copied(self) -> tuple[Copied, ...]:
-        """What changed beside recipes and fragments, with the texts before and after."""
-        ours = (reach.RECIPES, reach.KICKSTARTS)
-        found = [each for each in self.moved if not each.path.startswith(ours)]
-        return tuple(
-            Copied(
-                path=each.path,
-                kind=each.kind,
-                texts=self._texts(each) if n < _READ else None,
-                modes=each.modes,
-            )
-            for n, each in enumerate(found)
-        )
-
-    def _texts(self, each: Moved) -> tuple[str, str] | None:
-        assert self.repository
-        old = new = ""
-        if each.kind != "added":
-            said = self.repository.text(self.before, each.before or each.path)
-            if said is None:
-                return None
-            old = said
-        if each.kind != "deleted":
-            said = self.repository.text(self.after, each.path)
-            if said is None:
-                return None
-            new = said
-        return old, new
-
-
-@contextmanager
-def _laid_out(repository: Repository, commit: str) -> Iterator[Path]:
-    """Give a folder with what recipes are made of, as it is in a commit."""
-    with ExitStack() as stack:
-        for place in (*_IN_MEMORY, None):
-            folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="imagebuilder-", dir=place))
-            )
-            try:
-                repository.lay_out(commit, _LAID_OUT, folder / "project", folder / "scratch")
-            except StepError:
-                if place is None:
-                    raise
-                continue  # there may be no room: a container's memory for this is small
-            (folder / "project/recipes").mkdir(exist_ok=True)
-            with unchanging(folder.resolve()):
-                yield folder / "project"
-            return
-
-
-def _changes(sides: _Sides, cancel: Cancel | None) -> Changes:
+def _changes(sides: Sides, cancel: Cancel | None) -> Changes:
     with steady():
         return _compared(sides, cancel)
 
 
-def _compared(sides: _Sides, cancel: Cancel | None) -> Changes:
+def _compared(sides: Sides, cancel: Cancel | None) -> Changes:
     old, broken = _opened(sides.old)
     moved = sides.moved
     if old and not _settings_matter(old, sides.new):
@@ -312,7 +162,7 @@ def _names(project: Project, files: frozenset[str] | None) -> tuple[str, ...]:
 
 
 def _affected(
-    name: str, both: Both, moved: Sequence[Moved], *, compare: bool, sides: _Sides
+    name: str, both: Both, moved: Sequence[Moved], *, compare: bool, sides: Sides
 ) -> Affected | None:
     old, new = both.old, both.new
     assert new
@@ -339,7 +189,7 @@ def _affected(
     )
 
 
-def _differences(both: Both, sides: _Sides) -> tuple[Difference, ...]:
+def _differences(both: Both, sides: Sides) -> tuple[Difference, ...]:
     old, new = both.old, both.new
     assert new
     if old and old.error:

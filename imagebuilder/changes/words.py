@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from imagebuilder.changes.affected import Affected, Changes
 from imagebuilder.changes.difference import Difference
+from imagebuilder.changes.model import Affected, Changes
 
 NOTHING = "no effective change: no image differs"
 _MOST = 60_000  # characters of a comment: those of GitHub take 65,536

@@ -11,7 +11,7 @@ import pytest
 from brute import affected, images
 from history import History, commit, git
 
-from imagebuilder.changes import find_changes, github_matrix, gitlab_pipeline, grouped
+from imagebuilder.changes import find_changes, github_matrix, gitlab_pipeline, grouped, sides
 from imagebuilder.cli.main import main
 from imagebuilder.errors import InputError
 from imagebuilder.kickstart import flat_lines
@@ -330,6 +330,24 @@ def test_what_git_does_not_know(root: Path, tmp_path_factory: Any) -> None:
     commit(root)
     with pytest.raises(InputError, match="no commit in common"):
         said(root, since="main")
+
+
+def test_nothing_stays_behind_and_what_did_goes(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("memory")
+    monkeypatch.setattr(sides, "_IN_MEMORY", str(place))
+    left, used, foreign = (place / f"{sides._PREFIX}{name}" for name in ("left", "used", "link"))
+    (left / "project").mkdir(parents=True)
+    used.mkdir()
+    foreign.symlink_to(root)
+    edit(root / "kickstarts/c.ks", "vim", "nano")
+    with sides._locked(used):
+        assert set(said(root)) == {"c"}
+    assert sorted(place.iterdir()) == [foreign, used]
+    assert (root / "recipes").is_dir()
+    monkeypatch.setattr(sides, "_IN_MEMORY", "/dev/full")  # where nothing can be made
+    assert set(said(root)) == {"c"}
 
 
 def test_groups_share_their_packages(root: Path) -> None:
