@@ -251,4 +251,6 @@ def _kvm_is_to_blame(seen: Boot) -> bool:
     """Whether a boot hung or broke in a way that a working KVM would not show."""
     internal = any("KVM internal error" in finding.line for finding in seen.findings)
     aborted = seen.exit_status is not None and seen.exit_status < 0 and seen.exit_status != -9
-    return seen.ending == "still" or internal or aborted or "KVM internal error" in seen.qemu_said
+    # A KVM that cannot go on stops the machine, which QEMU's monitor tells.
+    hung = seen.ending in ("still", "stopped")
+    return hung or internal or aborted or "KVM internal error" in seen.qemu_said
