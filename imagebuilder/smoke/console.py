@@ -101,6 +101,8 @@ class Console:
         waits = _WAITS.search(line)
         if waits:
             self.waits_for = waits[1]
+        elif "[  OK  ]" in line:
+            self.waits_for = ""  # it goes on
         found = match(line, kernel_runs=KERNEL_STARTED in self.stages)
         if found:
             self._note(line, *found)

@@ -178,7 +178,7 @@ INITRD_CASES = (
     Case(
         name="hang-in-initrd",
         breaks=_hang,
-        boot_timeout=25,
+        boot_timeout=40,
         stage=ROOTFS_THERE,
         words="waited for dracut-pre-mount",
         within=200,
