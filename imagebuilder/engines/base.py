@@ -289,6 +289,10 @@ class SharingEngine(Protocol):
         """Return the step whose result is shared; the remote cache keeps it as ``packages``."""
         ...
 
+    def shared_results(self, request: Request) -> tuple[str, ...]:
+        """Return the ids of the results that are shared, each before those that build on it."""
+        ...
+
     def why_private(self, request: Request) -> str:
         """Return why the result of that step is not to be shared, or "" if it may be."""
         ...

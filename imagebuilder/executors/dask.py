@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagebuilder.build import build, take
+from imagebuilder.engines import SharingEngine
 from imagebuilder.errors import ImageBuilderError, InputError, StepError
 from imagebuilder.executors import errand
 from imagebuilder.executors.parcel import wrap
@@ -103,25 +104,32 @@ class DaskExecutor:
 
     @contextmanager
     def _alone(self, plan: Plan, reporter: Reporter) -> Iterator[None]:
-        """Let the first image with some packages be made before the others that have them.
+        """Let each package layer be made for one image; those that have it, too, begin then.
 
-        Their layer is in the remote cache then: it is installed once, not once on each worker.
+        It is in the remote cache then: it is installed once, not once on each worker.  A layer
+        comes after those below it, so that nobody waits in a circle.
         """
-        lacking = [each for each in plan.steps if each.name == "packages" and not each.remote]
-        if not lacking:
+        remote, engine = plan.request.remote, plan.engine
+        wanted = engine.shared_results(plan.request) if isinstance(engine, SharingEngine) else ()
+        mine: list[threading.Lock] = []
+        try:
+            for each in wanted:
+                if remote and remote.look("packages", each, reporter):
+                    continue
+                with self._lock:
+                    is_first = each not in self._layers
+                    lock = self._layers.setdefault(each, threading.Lock())
+                    if is_first:
+                        lock.acquire()
+                        mine.append(lock)
+                if not is_first:
+                    self._wait_for(lock, reporter)
             yield
-            return
-        with self._lock:
-            is_first = lacking[0].id not in self._layers
-            lock = self._layers.setdefault(lacking[0].id, threading.Lock())
-            if is_first:
-                lock.acquire()
-        if is_first:
-            try:
-                yield
-            finally:
+        finally:
+            for lock in mine:
                 lock.release()
-            return
+
+    def _wait_for(self, lock: threading.Lock, reporter: Reporter) -> None:
         said = False
         while not lock.acquire(timeout=_POLL):
             if not said:
@@ -129,7 +137,6 @@ class DaskExecutor:
                 said = True
             reporter.cancel.check()
         lock.release()
-        yield
 
     def _ask(self, order: errand.Order, parcel: bytes, reporter: Reporter) -> errand.Delivery:
         """Have an image made, and return what came of it."""

@@ -140,6 +140,10 @@ class DirectEngine:
         """Return ``packages``; see :class:`~imagebuilder.engines.SharingEngine`."""
         return packages.STEP
 
+    def shared_results(self, request: Request) -> tuple[str, ...]:
+        """Return the package layers; see :class:`~imagebuilder.engines.SharingEngine`."""
+        return tuple(each.layer_id for each in self._stages(replace(request, refresh=False)))
+
     def why_private(self, request: Request) -> str:
         """Say what is not shared; see :class:`~imagebuilder.engines.SharingEngine`."""
         return sharing.why_private(request)
@@ -150,8 +154,8 @@ class DirectEngine:
         sharing.share(request, step.id)
         if request.remote and request.remote.writes:
             # Those below are what other recipes, and this one when it changes, begin with.
-            for each in self._stages(replace(request, refresh=False))[:-1]:
-                sharing.share(request, each.layer_id)
+            for each in self.shared_results(request)[:-1]:
+                sharing.share(request, each)
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""

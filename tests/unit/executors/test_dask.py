@@ -135,8 +135,16 @@ def test_an_interrupt_ends_the_work_there(world: World, fake_engine: FakeEngine)
 
 
 def test_packages_that_several_share_are_installed_once(
-    world: World, fake_engine: FakeEngine
+    world: World, fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layers = {"one": ("a" * 32, "b" * 32), "two": ("a" * 32, "c" * 32), "three": ("a" * 32,)}
+    for name, value in {
+        "shared_step": lambda: "packages",
+        "shared_results": lambda request: layers[request.resolved.name],
+        "why_private": lambda request: "",
+        "share": lambda request, steps: None,
+    }.items():
+        monkeypatch.setattr(fake_engine, name, value, raising=False)
     running: list[int] = []
     most: list[int] = []
     lock = threading.Lock()
