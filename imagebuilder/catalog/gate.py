@@ -32,7 +32,30 @@ def check(
         CatalogError: it lacks something; all of it is named.
         InputError: the trust root cannot be read.
     """
-    lacking = [
+    found = lacking(store, release, policy, folder)
+    if found:
+        raise CatalogError(
+            f"release {release.version} may not come into channel {channel}: " + "; ".join(found),
+            where=Location(file=store.url_of(layout.release_key(release.name, release.version))),
+            fix="see to that, or promote it with --override REASON",
+        )
+
+
+def lacking(
+    store: ObjectStore, release: Release, policy: ChannelPolicy, folder: Path
+) -> tuple[str, ...]:
+    """Return what a release lacks of what a channel's policy asks for.
+
+    Args:
+        store: where.
+        release: the release.
+        policy: what the channel asks for.
+        folder: where the policy's trust root is looked for.
+
+    Raises:
+        InputError: the trust root cannot be read.
+    """
+    return (
         *_source(store, release, policy),
         *(
             ["no test of exactly this image has passed"]
@@ -42,13 +65,7 @@ def check(
         *_approvals(store, release, policy),
         *_signatures(store, release, policy, folder),
         *_statements(store, release, policy, folder),
-    ]
-    if lacking:
-        raise CatalogError(
-            f"release {release.version} may not come into channel {channel}: " + "; ".join(lacking),
-            where=Location(file=store.url_of(layout.release_key(release.name, release.version))),
-            fix="see to that, or promote it with --override REASON",
-        )
+    )
 
 
 def check_publish(

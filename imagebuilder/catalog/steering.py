@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagebuilder.catalog import channels, gate, read, rules
@@ -18,6 +19,7 @@ from imagebuilder.catalog.records import Approval, check_host
 from imagebuilder.catalog.rules import Choice, Rollout, Rules
 from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.names import check_name
+from imagebuilder.policies import ChannelPolicy
 from imagebuilder.progress import Cancel, ignore
 
 if TYPE_CHECKING:
@@ -37,6 +39,30 @@ class CatalogSteering(CatalogExporting):
         """
         read.check_marker(self.store)
         return gate.approve(self.store, name, version, who, reason)
+
+    def lacking(
+        self,
+        name: str,
+        version_or_channel: str,
+        *,
+        policy: ChannelPolicy,
+        folder: Path | None = None,
+    ) -> tuple[str, ...]:
+        """Return what a release lacks of what a channel asks for; empty: it may come in.
+
+        Args:
+            name: the recipe's name.
+            version_or_channel: the release, or the channel that names it.
+            policy: what the channel asks of a release.
+            folder: where the policy's trust root is; by default the working directory.
+
+        Raises:
+            CatalogError: there is no such release.
+            InputError: the trust root cannot be read.
+        """
+        read.check_marker(self.store)
+        release = read.resolve(self.store, name, version_or_channel)
+        return gate.lacking(self.store, release, policy, folder or Path())
 
     def pin(self, name: str, channel: str, *, reason: str, by: str = "") -> Channel:
         """Keep a channel where it is: every move is refused until :meth:`unpin`.

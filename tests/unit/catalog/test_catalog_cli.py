@@ -61,6 +61,54 @@ def test_promote_rollback_history(run: Run, catalog: Catalog, three: list[Releas
     assert run("promote", "base", "--from", "testing", "--to", "a/b")[0] == 2
 
 
+def test_promote_what_the_policy_lets_through(
+    run: Run, catalog: Catalog, make_image: MakeImage, tmp_path: Path, three: list[Release]
+) -> None:
+    (tmp_path / "project/recipes").mkdir(parents=True)
+    settings = tmp_path / "project/imagebuilder.toml"
+    settings.write_text('[channels.stable]\nfrom = "testing"\ntested = true\n')
+    tested, untested, pinned = (make_image(name) for name in ("tested", "untested", "pinned"))
+    for image in (tested, pinned):
+        catalog.publish(image, channel="testing", evidence=passing(image))
+    catalog.publish(untested, channel="testing", evidence=None, override="the lab is down")
+    catalog.promote("pinned", "testing", to="stable")
+    catalog.pin("pinned", "stable", reason="rack 12 moves")
+    newer = make_image("pinned", seed=2)
+    catalog.publish(newer, channel="testing", evidence=passing(newer))
+    catalog.promote("base", "testing", to="stable")  # is there already
+    status, out = run("promote", "--all", "--from", "testing", "--to", "stable", "--json")
+    assert status == 0
+    moved = [each["channel"]["name"] for each in lines(out) if "channel" in each]
+    assert moved == ["tested"]
+    kept = {each["kept"]["name"]: each["kept"]["reason"] for each in lines(out) if "kept" in each}
+    assert kept == {
+        "untested": "no test of exactly this image has passed",
+        "pinned": "channel stable is pinned: rack 12 moves",
+    }
+    assert catalog.show("tested", "stable").image == tested.id
+    # Once more: nothing is left to do, and the same ones stay.
+    status, out = run("promote", "--all", "--from", "testing", "--to", "stable")
+    assert status == 0
+    assert out.count(" stays: ") == len(out.splitlines()) == 2
+    for wrong in (["--all", "base"], [], ["--all", "--override", "x"]):
+        assert run("promote", *wrong, "--from", "testing", "--to", "stable")[0] == 2
+    assert run("promote", "--all", "--version", three[0].version, "--to", "stable")[0] == 2
+
+
+def test_promote_all_goes_on_after_a_failure(
+    run: Run, catalog: Catalog, make_image: MakeImage, root: Path, three: list[Release]
+) -> None:
+    broken, whole = make_image("broken"), make_image("whole")
+    for image in (broken, whole):
+        catalog.publish(image, channel="testing", evidence=passing(image))
+    release = catalog.show("broken", "testing")
+    digest = release.artefacts[2].sha256
+    (root / f"blobs/sha256/{digest[:2]}/{digest}").unlink()
+    assert run("promote", "--all", "--from", "testing", "--to", "stable")[0] == 4
+    named = {each.name for each in catalog.channels() if each.channel == "stable"}
+    assert named == {"base", "whole"}
+
+
 def test_verify(run: Run, root: Path, three: list[Release]) -> None:
     status, out = run("catalog", "verify")
     assert status == 0
