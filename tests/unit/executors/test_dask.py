@@ -29,7 +29,7 @@ RECIPES = ("one", "two", "three")
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from distributed import LocalCluster
 
     with LocalCluster(
@@ -39,6 +39,7 @@ def address() -> Iterator[str]:
         dashboard_address=None,
         protocol="tcp",
         host="127.0.0.1",
+        local_directory=str(tmp_path_factory.mktemp("dask")),
     ) as cluster:
         yield cluster.scheduler_address.replace("tcp://", "dask://")
 
