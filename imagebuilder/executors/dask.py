@@ -86,8 +86,8 @@ class DaskExecutor:
                 "none is named",
                 fix='say cache = "s3://bucket/prefix" in imagebuilder.toml',
             )
-        if private := private_steps(request, plan.engine):
-            reporter.note(STEP, f"it is made here: {'; '.join(private.values())}")
+        if why := _why_here(plan):
+            reporter.note(STEP, f"it is made here: {why}")
             return build(plan, again=again)
         order = errand.order_of(plan, remote.source, locked=request.lock is not None, again=again)
         parcel = wrap(plan.resolved)
@@ -198,6 +198,20 @@ class DaskExecutor:
                         fix="start it (dask scheduler), or correct the URL of the executor",
                     ) from error
             return self._client
+
+
+def _why_here(plan: Plan) -> str:
+    """Return why an image cannot be made elsewhere, or "" if it can."""
+    private = private_steps(plan.request, plan.engine)
+    if private:
+        return "; ".join(private.values())
+    try:
+        told = plan.resolved.project.resolve(plan.name)
+    except InputError:
+        told = None
+    if told is None or told.recipe != plan.resolved.recipe:
+        return "the recipe stands in no file of the project, which is what workers are sent"
+    return ""
 
 
 class _Relay:

@@ -22,6 +22,7 @@ from imagebuilder.pipeline import carry_out, plan_image
 from imagebuilder.plan import Plan
 from imagebuilder.progress import Cancel, Event, Reporter
 from imagebuilder.project import Project
+from imagebuilder.recipe import Recipe
 from imagebuilder.remote import remote as remote_module
 
 FILES = {
@@ -334,6 +335,14 @@ def test_what_cannot_be_made_elsewhere_is_made_here(
     said = [each.text for each in machines.events if each.step == "executor"]
     assert said == ([] if options else [said[0]])
     assert options or "it is made here: the image is not shared" in said[0]
+
+
+def test_a_recipe_that_is_made_in_python_is_made_here(machines: Machines) -> None:
+    recipe = Recipe(name="mine", distro="debian-12", kickstarts=["a.ks"])
+    options = Options.make(cache_dir=machines.folder / "cache", observer=machines.events.append)
+    dask().build(plan_image(machines.project, recipe, options)).verify()
+    said = [each.text for each in machines.events if each.step == "executor"]
+    assert "stands in no file of the project" in said[0]
 
 
 def test_what_is_there_asks_no_cluster(machines: Machines) -> None:
