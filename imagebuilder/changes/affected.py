@@ -142,8 +142,13 @@ def _opened(folder: Path | None) -> tuple[Project | None, ImageBuilderError | No
 
 def _settings_matter(old: Project, new: Project) -> bool:
     """Return whether project files differ in something that images follow from."""
-    keys = ("mirrors", "secrets", "plain", "locked", "snapshot")
-    return any(getattr(old.settings, key) != getattr(new.settings, key) for key in keys)
+    keys = ("secrets", "plain", "locked", "snapshot")
+    mirrors = [
+        {key: each for key, each in side.settings.mirrors.items() if each} for side in (old, new)
+    ]
+    return mirrors[0] != mirrors[1] or any(
+        getattr(old.settings, key) != getattr(new.settings, key) for key in keys
+    )
 
 
 def _names(project: Project, files: frozenset[str] | None) -> tuple[str, ...]:
