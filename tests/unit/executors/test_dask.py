@@ -146,17 +146,21 @@ def test_packages_that_several_share_are_installed_once(
         "share": lambda request, steps: None,
     }.items():
         monkeypatch.setattr(fake_engine, name, value, raising=False)
-    running: list[int] = []
-    most: list[int] = []
+    began: list[str] = []
+    alone: list[bool] = []
     lock = threading.Lock()
+    together = threading.Barrier(2)  # as many as there are workers
 
     def work(request: Request, into: Path) -> None:
         with lock:
-            running.append(1)
-            most.append(len(running))
-        time.sleep(0.4)
+            began.append(request.resolved.name)
+            is_first = len(began) == 1
+        if not is_first:
+            together.wait(60)
+            return
+        time.sleep(0.5)  # long enough for the others to begin, if they may
         with lock:
-            running.pop()
+            alone.append(len(began) == 1)
 
     fake_engine.before_make = work
     options = world.options()
@@ -168,8 +172,7 @@ def test_packages_that_several_share_are_installed_once(
     )
     assert not failures
     assert set(done) == set(RECIPES)
-    assert most[0] == 1  # alone, until its packages are in the remote cache
-    assert max(most[1:]) == 2  # then as many as there are workers
+    assert alone == [True]  # until its packages are in the remote cache
     waited = "waiting for another image that has the same packages"
     assert world.notes().count(waited) == 2
 
