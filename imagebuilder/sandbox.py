@@ -82,6 +82,16 @@ def with_own_network(argv: Sequence[str]) -> list[str]:
     ]
 
 
+def without_network(argv: Sequence[str]) -> list[str]:
+    """Return a command line that runs ``argv`` with a network that has nothing in it.
+
+    Nothing else changes: an ordinary user stays who it is, in a user namespace of its own.
+    """
+    user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
+    # A new user namespace may take back what mortal() had asked for.
+    return ["unshare", *user, "--net", "--", *mortal(argv)]
+
+
 def why_not_enclosed() -> str:
     """Return why this user cannot build in namespaces here, or "" when nothing stands against it.
 

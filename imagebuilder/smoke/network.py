@@ -58,6 +58,7 @@ class Wiring:
         server: the UNIX socket at which they are served, or one that listens already.
         tftp: the folder that TFTP gives out; the first script is in it.
         args: kernel arguments for this machine.
+        spawns: whether QEMU starts programs for it.
     """
 
     cards: tuple[Card, ...]
@@ -65,6 +66,7 @@ class Wiring:
     server: Path | socket.socket
     tftp: Path
     args: tuple[str, ...] = ()
+    spawns: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ def user_network(folder: Path) -> Wiring:
         files_url=f"http://{USER_FILES_ADDRESS}/",
         server=server,
         tftp=tftp,
+        spawns=True,  # the relay
     )
 
 

@@ -33,6 +33,7 @@ from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.timeline import timeline_svg
 from imagebuilder.smoke.watch import Boot
 
+_STARVED_SECONDS = 30.0  # from when on the reader should know
 STEP = "smoke"  # what progress calls a test
 
 
@@ -205,6 +206,12 @@ class PathTest:
             failure=failure.what if failure else "",
         )
         (self._folder(attempt, machine) / TIMELINE).write_bytes(picture)
+        if seen.starved >= _STARVED_SECONDS:
+            notes = [
+                *notes,
+                f"it waited {seen.starved:.0f} s for the host's processors, which were busy; "
+                "these do not count against its time",
+            ]
         return BootReport(
             path=self.path.name,
             machine=machine,

@@ -86,6 +86,7 @@ class Boot:
         limit: seconds that the boot had.
         seconds: how long the machine ran.
         path: how it was booted.
+        starved: seconds that it waited for the host's processors.
         screenshot: the file with the screen's last picture, if one was taken.
     """
 
@@ -107,6 +108,7 @@ class Boot:
     limit: float
     seconds: float
     path: BootPath
+    starved: float = 0.0
     screenshot: Path | None = None
 
 
@@ -133,7 +135,9 @@ class Watch:
         self.screen: tuple[str, ...] = ()
         self.on_stage: OnStage = lambda _stage, _seconds: None
         self._results = results
+        self.starved = 0.0  # seconds that it waited for the host; they do not count
         self._boot_limit, self._check_limit = limits
+        self._ran_when_reached = 0.0
         self._accelerator = accelerator
         self._began = time.monotonic()
         self._read = 0
@@ -240,6 +244,7 @@ class Watch:
             self.stage(SYSTEMD_STARTED)
         elif said.word == "reached":
             self.stage(MULTI_USER)
+            self._ran_when_reached = self.clock() - self.starved
         elif said.word == "settled":
             self.ending = self.ending or "settled"
         elif said.word == "end":
@@ -248,6 +253,7 @@ class Watch:
 
     def _judge(self) -> str:
         now = self.clock()
+        ran = now - self.starved
         machine = self._machine()
         if self.console.fatal and (
             machine or now >= self.console.fatal.seconds + _AFTERMATH_SECONDS
@@ -258,9 +264,9 @@ class Watch:
         if self.console.flooded:
             return "flood"
         reached = self.stages.get(MULTI_USER)
-        if reached is None and now > self._boot_limit:
+        if reached is None and ran > self._boot_limit:
             return "timeout"
-        if reached is not None and now > reached + self._check_limit:
+        if reached is not None and ran > self._ran_when_reached + self._check_limit:
             return "timeout"
         silent = now - max(self._heard, reached or now)
         if reached is not None and silent > _RUNNER_SILENT_SECONDS[self._accelerator]:

@@ -12,10 +12,13 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 _TAG = 0x8100  # IEEE 802.1Q
 _HEADER = 14  # bytes: two addresses and the type
+_IPV4, _IPV4_TARGET = b"\x08\x00", 30  # the type, and where a packet says who it is for
+_EVERYBODY = IPv4Address("255.255.255.255")
 _FRAME_LIMIT = 1 << 16
 _PIECE = 1 << 18
 _BACKLOG_LIMIT = 8 << 20  # bytes that may wait for a machine that does not read
@@ -41,12 +44,23 @@ class Port:
         native: the VLAN of frames without a tag; None: it takes none.
         tagged: the VLANs whose frames have a tag here.
         link: what is plugged in; None: nothing yet.
+        subnet: of IPv4, it takes only what is for this network.  A host answers to each of its
+            addresses on all of its networks, so the server would be reached on a VLAN by
+            machines that are not on it.
     """
 
     name: str
     native: int | None
     tagged: frozenset[int] = frozenset()
     link: Link | None = None
+    subnet: IPv4Network | None = None
+
+    def takes(self, frame: bytes) -> bool:
+        """Whether a frame without a tag is for what is plugged in."""
+        if self.subnet is None or frame[12:14] != _IPV4 or len(frame) < _IPV4_TARGET + 4:
+            return True
+        target = IPv4Address(frame[_IPV4_TARGET : _IPV4_TARGET + 4])
+        return target in self.subnet or target.is_multicast or target == _EVERYBODY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +99,8 @@ class Switch:
             if other is port or other.link is None:
                 continue
             if other.native == vlan:
-                other.link.send(plain)
+                if other.takes(plain):
+                    other.link.send(plain)
             elif vlan in other.tagged:
                 other.link.send(plain[:12] + struct.pack(">HH", _TAG, vlan) + plain[12:])
 

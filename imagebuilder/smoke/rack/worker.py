@@ -63,7 +63,12 @@ def main() -> None:
         wires = [_interface(network, job.layout) for network in job.layout.networks]
         _start_dhcp(job)
         ports = [
-            Port(name=dhcp.interface(network), native=network.vlan, link=wire)
+            Port(
+                name=dhcp.interface(network),
+                native=network.vlan,
+                link=wire,
+                subnet=network.subnet,
+            )
             for network, wire in zip(job.layout.networks, wires, strict=True)
         ]
         listeners: dict[socket.socket, Port] = {}

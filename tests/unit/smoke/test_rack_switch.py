@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from ipaddress import IPv4Address, IPv4Network
 
 from imagebuilder.smoke.rack.switch import Port, Stream, Switch
 
@@ -58,6 +59,20 @@ def test_frames_stay_in_their_vlan_and_have_the_tags_of_the_port() -> None:
     assert heard["m1"].take() == [A + C + tag(7) + BODY]
     assert not heard["m2"].take(), "it is known where this address is"
     assert not drops
+
+
+def test_the_server_takes_only_what_is_for_its_network() -> None:
+    switch, ports, heard, _ = rack()
+    ports["server"].subnet = IPv4Network("10.77.0.0/24")
+
+    def packet(target: str) -> bytes:
+        return ALL + A + b"\x08\x00" + bytes(16) + IPv4Address(target).packed + bytes(20)
+
+    for target in ("10.77.0.1", "255.255.255.255", "224.0.0.1"):
+        switch.take(ports["m1"], packet(target))
+        assert heard["server"].take() == [packet(target)]
+    switch.take(ports["m1"], packet("10.20.7.1"))
+    assert not heard["server"].take(), "a host answers to all its addresses on every network"
 
 
 def test_an_address_is_learnt_for_each_vlan_by_itself() -> None:
