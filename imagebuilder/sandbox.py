@@ -16,6 +16,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -83,13 +84,16 @@ def with_own_network(argv: Sequence[str]) -> list[str]:
 
 
 def without_network(argv: Sequence[str]) -> list[str]:
-    """Return a command line that runs ``argv`` with a network that has nothing in it.
+    """Return a command line that runs ``argv`` with a network that has a loopback of its own only.
 
-    Nothing else changes: an ordinary user stays who it is, in a user namespace of its own.
+    An ordinary user becomes root of a user namespace, without any of its capabilities.
     """
-    user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     # A new user namespace may take back what mortal() had asked for.
-    return ["unshare", *user, "--net", "--", *mortal(argv)]
+    bare = ["setpriv", "--pdeathsig", "KILL"]
+    bare += ["--bounding-set", "-all", "--inh-caps", "-all"] if user else []
+    loopback = [sys.executable, "-I", "-S", __file__]
+    return ["unshare", *user, "--net", "--", *loopback, *bare, "--", *argv]
 
 
 def why_not_enclosed() -> str:
@@ -380,3 +384,8 @@ def wait_until_gone(pid: int, *, timeout: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+if __name__ == "__main__":  # see without_network
+    raise_loopback()
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 - no shell is wanted

@@ -35,16 +35,20 @@ def confined(
     """
     space = memory_mib + translation_mib + _OWN_MIB + cpus * _EACH_CPU_MIB
     bounds = [
+        "setpriv",
+        "--no-new-privs",
+        "--",
         "prlimit",
         f"--as={space << 20}",
         f"--fsize={_WRITES_MIB << 20}",
         "--core=0",
         "--",
         *argv,
-        # seccomp filters (qemu(1), -sandbox).
+        # seccomp filters (qemu(1), -sandbox).  What it starts is put into a session of its own,
+        # which the filter of elevateprivileges would not let it.
         "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,"
-        f"spawn={'allow' if spawns else 'deny'}",
+        "on,obsolete=deny,resourcecontrol=deny"
+        + ("" if spawns else ",elevateprivileges=deny,spawn=deny"),
     ]
     return sandbox.without_network(bounds) if has_empty_network() else bounds
 
