@@ -95,22 +95,23 @@ def _entries(cache_dir: Path) -> Iterator[Entry]:
 
 
 def _disk_size(path: Path) -> int:
-    """Return the bytes that a tree takes on the disk, of what this user can see."""
+    """Return the bytes that a tree takes on the disk, of what this user can see.
+
+    Layers share files by hard links: each counts for its part of them, so that all together are
+    what they take.
+    """
     total = path.lstat().st_blocks * 512
     waiting = [os.fspath(path)] if path.is_dir() else []
-    seen: set[int] = set()
     while waiting:
         try:
             with os.scandir(waiting.pop()) as found:
                 for each in found:
                     facts = each.stat(follow_symlinks=False)
-                    if facts.st_nlink > 1 and not each.is_dir(follow_symlinks=False):
-                        if facts.st_ino in seen:
-                            continue
-                        seen.add(facts.st_ino)
-                    total += facts.st_blocks * 512
                     if each.is_dir(follow_symlinks=False):
+                        total += facts.st_blocks * 512
                         waiting.append(each.path)
+                    else:
+                        total += facts.st_blocks * 512 // facts.st_nlink
         except PermissionError:
             continue  # a folder of the image that an ordinary user's subordinate id owns
     return total

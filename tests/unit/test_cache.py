@@ -188,3 +188,16 @@ def test_files_of_packages_are_entries_and_one_row(
     assert "2 files of packages" in row
     assert [each.path.name for each in prune(place, unused_for=15 * DAY).removed] == ["1.deb"]
     assert [each.name for each in (place / "debs").iterdir()] == ["2.deb"]
+
+
+def test_what_layers_share_counts_once_for_all_of_them(tmp_path: Path) -> None:
+    place = tmp_path / "layers/uid-0"
+    data = os.urandom(1 << 16)
+    for name in ("one", "two"):
+        (place / name).mkdir(parents=True)
+        (place / name / "layer.json").touch()
+    (place / "one/file").write_bytes(data)
+    before = sum(each.size for each in entries(tmp_path))
+    os.link(place / "one/file", place / "two/file")
+    os.link(place / "one/file", place / "two/again")
+    assert sum(each.size for each in entries(tmp_path)) == pytest.approx(before, abs=3)

@@ -41,7 +41,6 @@ _LEFT = (
     "var/log/dpkg.log",
     "var/log/alternatives.log",
     "var/log/apt/*",
-    "var/cache/apt/*.bin",
     "var/cache/apt/archives/*.deb",
     "var/cache/ldconfig/aux-cache",
 )
@@ -142,7 +141,7 @@ def _add(job: Job, tree: Tree, fetched: Path, reporter: Reporter) -> None:
     tree.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
     starter = tree.path("/sbin/start-stop-daemon")
     if starter.exists():  # packages call it as well: policy-rc.d(8) is for invoke-rc.d
-        sandbox.bind(Path("/bin/true"), starter)
+        sandbox.bind(tree.path("/bin/true"), starter)
     if job.preseed:
         tree.run(["debconf-set-selections"], what="debconf", stdin=job.preseed)
     _divert(tree, "--add")

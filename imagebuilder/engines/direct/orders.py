@@ -38,7 +38,7 @@ class Making:
         again: make every step, whatever is in the cache.
         since: for the id of each layer from when on one counts that is there, in nanoseconds
             since the epoch.
-        files: what apt would fetch for the layers of which it was asked, by their place.
+        files: what apt would fetch, once it has been asked.
         fetched: the layers that came from the remote cache, by their place among the stages.
     """
 
@@ -48,7 +48,7 @@ class Making:
     into: Path
     again: bool
     since: dict[str, int]
-    files: dict[int, locked.Files] = field(default_factory=dict)
+    files: list[locked.Files] = field(default_factory=list)
     fetched: set[int] = field(default_factory=set)
 
     def layer(self, n: int) -> Path:
@@ -60,19 +60,19 @@ class Making:
         return self.since[self.stages[n].layer_id]
 
 
-def wanted(making: Making, n: int, opened: index.Index) -> locked.Files:
-    """Return what apt would fetch for a layer and those below it; apt is asked once.
+def wanted(making: Making, opened: index.Index) -> locked.Files:
+    """Return what apt would fetch for all layers; it is asked once.
 
     Raises:
         StepError: apt cannot say it.
     """
-    if n not in making.files:
-        request, found = making.request, making.stages[n].found
+    if not making.files:
+        request, found = making.request, making.stages[-1].found
         with locked.told(_preferences(request, opened)) as file:
-            making.files[n] = locked.files(
-                opened, found.asked, request.kickstart, request.reporter, file
+            making.files.append(
+                locked.files(opened, found.asked, request.kickstart, request.reporter, file)
             )
-    return making.files[n]
+    return making.files[0]
 
 
 def _preferences(request: Request, opened: index.Index) -> str:
@@ -117,7 +117,7 @@ def job(
     preferences = _preferences(request, opened)
     files_of: tuple[debs.Deb, ...] = ()
     if facts is None:
-        there = wanted(making, n, opened).of
+        there = wanted(making, opened).of
         files_of = debs.of(each for name, each in there.items() if name in stage.new)
     copies = (copy for _, _, each in files.find(resolved) for copy in each)
     vault, epoch = request.vault, inputs.source_date_epoch()

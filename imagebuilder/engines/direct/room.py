@@ -67,7 +67,7 @@ def estimate(making: Making, opened: Index) -> Room:
     last = _last(request.resolved.project.build_dir / request.resolved.name / "latest")
     downloads, installed = 0, last.facts.tree_size if last else 0
     if new:
-        files = wanted(making, len(making.stages) - 1, opened)
+        files = wanted(making, opened)
         installed = files.installed
         fetched = debs.of(each for name, each in files.of.items() if name in new)
         store = request.cache_dir / debs.FOLDER
