@@ -10,6 +10,7 @@ from imagebuilder.changes import compare as comparison
 from imagebuilder.changes import reach, reasons
 from imagebuilder.changes.difference import Difference
 from imagebuilder.changes.git import Moved, Repository
+from imagebuilder.changes.locked import with_locks
 from imagebuilder.changes.model import Affected, Changes, Effect
 from imagebuilder.changes.reasons import Both
 from imagebuilder.changes.rendered import TESTS, Rendered, rendered
@@ -200,7 +201,8 @@ def _differences(both: Both, sides: Sides) -> tuple[Difference, ...]:
     if old and old.error:
         old = None  # it cannot be told what it was
     try:
-        return comparison.compare(old or Rendered(parts={}), new, sides.copied)
+        found = comparison.compare(old or Rendered(parts={}), new, sides.copied)
+        return with_locks(found, old, new)
     except InputError:
         return ()  # not valid as a kickstart: lint and plan say why
 

@@ -11,6 +11,7 @@ from history import commit, git
 from imagebuilder.changes import Difference, compare_recipes, find_changes, words
 from imagebuilder.cli.main import main
 from imagebuilder.errors import InputError
+from imagebuilder.lockfile import LockFile
 from imagebuilder.project import Project
 
 FRAGMENT = """\
@@ -188,6 +189,62 @@ def test_scripts_that_only_moved_are_the_same(root: Path) -> None:
     commit(root)
     (root / "kickstarts/b.ks").write_text(f"%post\nx\n%end\n%post\n{script}")
     assert told(root) == ["~ script (their order): another"]
+
+
+def lock(root: Path, **packages: tuple[str, str]) -> None:
+    """Write a lock file for recipe ``a``: versions and where they are from."""
+    made = LockFile.model_validate(
+        {
+            "recipe": "a",
+            "distro": "debian-12",
+            "arch": "amd64",
+            "made": "2026-01-02T03:04:05Z",
+            "sources": [],
+            "wishes": {
+                "packages": [], "weak_dependencies": True, "ignore_missing": False, "default": True,
+            },
+            "asked": [],
+            "packages": [
+                {
+                    "name": name, "version": version, "arch": "amd64", "size": 1,
+                    "sha256": "0" * 64, "origin": f"Debian:12/{suite}",
+                }
+                for name, (version, suite) in sorted(packages.items())
+            ],
+        }
+    )  # fmt: skip
+    (root / "recipes/a.lock.json").write_text(made.to_json())
+
+
+def test_a_lock_file_says_versions(root: Path) -> None:
+    with (root / "recipes/a.toml").open("a") as file:
+        file.write("locked = true\n")
+    lock(root, vim=("1", "stable"), ssl=("1", "stable"), tz=("2", "stable"), old=("1", "stable"))
+    commit(root)
+    lock(
+        root, vim=("2", "stable"), ssl=("2", "stable-security"), tz=("1", "stable"),
+        new=("1", "stable"),
+    )  # fmt: skip
+    assert told(root) == [
+        "+ package new: 1",
+        "- package old: 1",
+        "~ package ssl: 1 → 2 (security)",
+        "~ package tz: 2 → 1 (a step back)",
+        "~ package vim: 1 → 2",
+    ]
+    commit(root)
+    edit(root, ("vim\n", "vim\nhtop\n"), ("quiet", "quiet debug"))
+    lock(
+        root, vim=("2", "stable"), ssl=("2", "stable"), tz=("1", "stable"), new=("1", "stable"),
+        htop=("3", "stable"), libnl=("4", "stable"),
+    )  # fmt: skip
+    assert told(root) == [
+        "+ package htop: 3",
+        "+ package libnl: 4 (along with others)",
+        "+ kernel argument debug",
+    ]
+    (root / "recipes/a.lock.json").write_text("{")
+    assert told(root) == ["+ kernel argument debug", "+ package htop"]
 
 
 def test_two_recipes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
