@@ -147,7 +147,7 @@ What a script then does with it is the script's to answer for: the image holds w
 
 ## Templates
 
-The strings in `kickstarts`, `packages`, `kernel`, `preseed`, `files` and `checks`, and the fragments, are Jinja2 templates.
+The strings in `kickstarts`, `packages`, `kernel`, `preseed`, `files`, `smoke` and `checks`, and the fragments, are Jinja2 templates.
 They know each param by its own name (`{{ bridge }}` for `params.bridge`), `recipe` (its name), `arch`, `matrix`, and `distro` (`id`, `family`, `name`, `version`, `major`, `suite`, `arch`, `package_manager`).
 A variable that is not set is an error; `{{ x | default("y") }}` gives a default.
 

@@ -19,10 +19,11 @@ from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretSource, Waiver
 from imagebuilder.settings import ProjectFile, read_settings
+from imagebuilder.smoke_options import wrong_rack
 from imagebuilder.toml_lines import key_lines
 
 # Where the strings of a recipe are templates.
-_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "checks")
+_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "smoke", "checks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +227,7 @@ class Project:
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)
         _check_needs(recipe, tree, is_abstract=member.is_abstract)
+        _check_rack(recipe, tree)
         return ResolvedRecipe(
             recipe=recipe,
             distro=found,
@@ -322,6 +324,13 @@ def _check_params(recipe: Recipe, tree: Node, *, is_abstract: bool) -> None:
                 for name, text in found.items()
             ]
         )
+
+
+def _check_rack(recipe: Recipe, tree: Node) -> None:
+    wrong = wrong_rack(recipe.smoke)
+    if wrong:
+        key = f"smoke.{wrong.key}"
+        raise InputError(f"{key}: {wrong.why}", where=_place(tree, key, recipe.name), fix=wrong.fix)
 
 
 def _check_needs(recipe: Recipe, tree: Node, *, is_abstract: bool) -> None:

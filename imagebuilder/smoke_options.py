@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
@@ -18,6 +19,10 @@ MachineName = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]
 
 # The ways to boot; imagebuilder/smoke/paths.py says what each is.
 BootPathName = Literal["kernel", "pxe-bios", "pxe-uefi", "uefi-http"]
+
+
+_NARROWEST = 24  # prefix: hosts 1 to 116 of a network are taken (smoke/rack/layout.py)
+_VIRTIO = "virtio-net-pci"
 
 
 class _Table(BaseModel):
@@ -94,3 +99,63 @@ class SmokeOptions(_Table):
     machine_args: dict[MachineName, tuple[KernelArgument, ...]] = Field(
         default_factory=dict, description="further ones, for the machine of each number"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongRack:
+    """Why the network of a rack cannot be.
+
+    Attributes:
+        key: of ``[smoke]``, such as ``nics.1.vlans``.
+        why: what is wrong.
+        fix: what to do about it.
+    """
+
+    key: str
+    why: str
+    fix: str
+
+
+def wrong_rack(options: SmokeOptions) -> WrongRack | None:
+    """Return why the network that the options describe cannot be; None if it can.
+
+    Looked at in resolved recipes only: what one of them says may be right with its parent's.
+    """
+    subnets = [("subnet", options.subnet)]
+    subnets += [(f"vlans.{vlan}", subnet) for vlan, subnet in sorted(options.vlans.items())]
+    for number, (key, subnet) in enumerate(subnets):
+        if subnet.prefixlen > _NARROWEST:
+            return WrongRack(
+                key=key,
+                why=f"the network {subnet} has no room for a rack",
+                fix="give it a /24, or a wider one",
+            )
+        for _, other in subnets[:number]:
+            if subnet.overlaps(other):
+                return WrongRack(
+                    key=key,
+                    why=f"the networks {other} and {subnet} overlap",
+                    fix="give each VLAN a subnet of its own",
+                )
+    for number, nic in enumerate(options.nics):
+        strange = sorted(each for each in nic.vlans if str(each) not in options.vlans)
+        if strange:
+            return WrongRack(
+                key=f"nics.{number}.vlans",
+                why=f"the card is on VLAN {strange[0]}, which is none",
+                fix=f'give it a network in [smoke.vlans]: {strange[0]} = "10.20.0.0/24"',
+            )
+    if options.nics and not options.nics[0].native:
+        return WrongRack(
+            key="nics.0.native",
+            why="the first card takes no frames without a tag, so that nothing could boot from it",
+            fix="put the card that machines boot from first, without native = false",
+        )
+    if options.nics and "uefi-http" in options.paths and options.nics[0].model != _VIRTIO:
+        return WrongRack(
+            key="nics.0.model",
+            why=f"the firmware has no driver for {options.nics[0].model}, so that it could not "
+            "boot over HTTP",
+            fix=f"let the first card be a {_VIRTIO}, or boot over pxe-uefi",
+        )
+    return None

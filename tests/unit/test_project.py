@@ -11,7 +11,7 @@ from imagebuilder.checks import CommandCheck, UnitCheck
 from imagebuilder.checks.scripts import SIZE_LIMIT, LoadedScriptCheck
 from imagebuilder.errors import InputError, Location
 from imagebuilder.project import Project
-from imagebuilder.recipe import KernelOptions, Recipe
+from imagebuilder.recipe import KernelOptions, Recipe, SmokeOptions
 
 BASE = """
     summary = "base"
@@ -415,3 +415,35 @@ def test_templates_stand_for_numbers_in_checks(make_project: MakeProject) -> Non
         make_project({"recipes/r.toml": wrong}, folder="two").resolve("r")
     assert caught.value.where
     assert caught.value.where.line == 9
+
+
+def test_a_rack_that_cannot_be_is_refused_with_its_line(make_project: MakeProject) -> None:
+    parent = 'distro = "debian-12"\n[smoke.vlans]\n7 = "10.20.7.0/24"\n'
+    child = 'extends = "p"\n[[smoke.nics]]\n[[smoke.nics]]\nvlans = [7]\n'
+    project = make_project({"recipes/p.toml": parent, "recipes/r.toml": child})
+    assert project.resolve("r").recipe.smoke.nics[1].vlans == (7,), "its parent has the VLAN"
+    project = make_project(
+        {"recipes/p.toml": parent, "recipes/r.toml": child.replace("[7]", "[7, 9]")}
+    )
+    error = refusal(project, "r")
+    assert "VLAN 9, which is none" in error.what
+    assert error.where
+    assert (error.where.file, error.where.line) == ("recipes/r.toml", 4)
+
+
+def test_arguments_for_tests_are_templates_too(make_project: MakeProject) -> None:
+    recipe = """
+    distro = "debian-12"
+    [params]
+    role = "compute"
+    [smoke]
+    args = ["role={{ role }}{machine}"]
+    """
+    resolved = make_project({"recipes/r.toml": recipe}).resolve("r")
+    assert resolved.recipe.smoke.args == ("role=compute{machine}",)
+
+
+def test_a_recipe_made_in_python_has_a_rack(make_project: MakeProject) -> None:
+    smoke = SmokeOptions.model_validate({"vlans": {"7": "10.20.7.0/24"}, "nics": [{"vlans": [7]}]})
+    resolved = make_project().resolve(Recipe(name="r", distro="debian-12", smoke=smoke))
+    assert resolved.recipe.smoke == smoke

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pydantic import BaseModel, ConfigDict
 
 from imagebuilder.errors import InputError
-from imagebuilder.recipe import Nic, SmokeOptions
+from imagebuilder.smoke_options import Nic, SmokeOptions, wrong_rack
 
 NATIVE = 1  # what the switch calls the network of frames without a tag, as most switches do
 
@@ -107,47 +107,20 @@ def layout_of(options: SmokeOptions) -> Layout:
     Raises:
         InputError: it cannot be.
     """
+    wrong = wrong_rack(options)
+    if wrong:
+        raise InputError(f"smoke.{wrong.key}: {wrong.why}", fix=wrong.fix)
     networks = [Network(vlan=NATIVE, subnet=options.subnet)]
     networks += [
         Network(vlan=int(vlan), subnet=subnet) for vlan, subnet in sorted(options.vlans.items())
     ]
-    _check_networks(networks)
     nics = options.nics or (Nic(),)
-    known = {each.vlan for each in networks} - {NATIVE}
-    for nic in nics:
-        strange = sorted(set(nic.vlans) - known)
-        if strange:
-            raise InputError(
-                f"a card of [[smoke.nics]] is on VLAN {strange[0]}, which is none",
-                fix=f'give it a network in [smoke.vlans]: {strange[0]} = "10.20.0.0/24"',
-            )
-    if not nics[0].native:
-        raise InputError(
-            "the first card of [[smoke.nics]] takes no frames without a tag, so that nothing "
-            "could boot from it",
-            fix="put the card that machines boot from first, without native = false",
-        )
     return Layout(
         networks=tuple(networks),
         machines=tuple(
             _machine(options, nics, number) for number in range(1, options.machines + 1)
         ),
     )
-
-
-def _check_networks(networks: Sequence[Network]) -> None:
-    for number, each in enumerate(networks):
-        if each.subnet.prefixlen > 24:
-            raise InputError(
-                f"the network {each.subnet} of [smoke] has no room for a rack",
-                fix="give it a /24, or a wider one",
-            )
-        for other in networks[:number]:
-            if each.subnet.overlaps(other.subnet):
-                raise InputError(
-                    f"the networks {other.subnet} and {each.subnet} of [smoke] overlap",
-                    fix="give each VLAN a subnet of its own",
-                )
 
 
 def _machine(options: SmokeOptions, nics: Sequence[Nic], number: int) -> MachinePlan:

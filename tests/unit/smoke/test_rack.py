@@ -78,6 +78,7 @@ def test_an_address_that_the_recipe_gives_counts_up() -> None:
         ({"nics": [{"native": False, "vlans": [7]}], "vlans": {"7": "10.20.7.0/24"}}, "boot from"),
         ({"vlans": {"7": "10.77.0.128/25"}}, "no room"),
         ({"vlans": {"7": "10.77.0.0/16"}}, "overlap"),
+        ({"paths": ["uefi-http"], "nics": [{"model": "e1000"}]}, "no driver for e1000"),
     ],
 )
 def test_a_rack_that_cannot_be_is_refused(more: dict[str, Any], what: str) -> None:
