@@ -102,13 +102,18 @@ def of_changes(changes: Changes) -> str:
 
 def _of_images(images: Sequence[Affected]) -> Section:
     first = images[0]
-    reasons = dict.fromkeys(str(reason) for each in images for reason in each.reasons)
+    # Of one image how each comes in; of several that would be a list for each.
+    reasons = dict.fromkeys(
+        str(reason) if len(images) == 1 else reason.path
+        for each in images
+        for reason in each.reasons
+    )
     return Section(
         names=tuple(each.name for each in images),
         effect=_EFFECTS[first.effect],
         error=str(first.error or ""),
         groups=groups(first.differences if first.effect != "new" else ()),
-        remarks=tuple(f"because of {each}" for each in reasons),
+        remarks=(f"because of {'; '.join(reasons)}",) if reasons else (),
     )
 
 

@@ -280,6 +280,24 @@ def test_markdown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "because of `kickstarts/a.ks`" in said
 
 
+def test_a_page_of_a_change(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-C", str(root), "diff", "--since", "HEAD", "--format", "html"]
+    assert main(command) == 0
+    assert "No effective change." in capsys.readouterr().out
+    edit(root, ("vim\n", "vim\n<b>htop\n"))
+    (root / "recipes/c.toml").write_text('extends = "gone"\n')
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "&lt;b&gt;htop" in said
+    assert "3 images are affected." in said
+    assert "because of kickstarts/a.ks</p>" in said
+    assert "there is no recipe &#39;gone&#39;" in said
+    assert main(["-C", str(root), "diff", "a", "b", "--format", "html"]) == 0
+    assert "/etc/motd" in capsys.readouterr().out
+    assert main(["-C", str(root), "diff", "a", "b", "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.startswith("#### `a` → `b`\n\n- `+ file /etc/motd")
+
+
 def test_names_are_shown_as_they_are() -> None:
     each = Difference(kind="check", name="a `b` | <img src=x>", new="yes")
     assert words.code(str(each)) == "``+ check a `b` | <img src=x>``"
