@@ -33,6 +33,7 @@ def main() -> int:
         with seaweed.running(folder / "s3") as server:
             here = place.Place(folder=folder / "runs", cache=cache, server=server, say=_say)
             passed = change.run(here, args.system, args.broken)
+            passed = passed and change.nightly(here, args.system)
         print()
         for each in here.ran:
             if each.state != "skipped":

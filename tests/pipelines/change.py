@@ -109,6 +109,13 @@ def _gitlab(place: Place, before: str) -> tuple[Stage, ...]:
     return on_request, on_merge, promote
 
 
+def nightly(place: Place, system: str) -> bool:
+    """Run the nightly job; it looks at the mirrors, and may find something to build."""
+    if system == "github":
+        return github.run(place, github.Event(name="schedule"))
+    return gitlab.run(place, "schedule", {"CI_COMMIT_BRANCH": "main"})
+
+
 def jobs(place: Place) -> list[tuple[str, str]]:
     """Return the jobs of which steps were run, in their order, each with what came of it."""
     found: list[tuple[str, str]] = []

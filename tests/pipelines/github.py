@@ -60,6 +60,7 @@ def run(place: Place, event: Event) -> bool:
             "AWS_REGION": "us-east-1",
             "AWS_ROLE": "role",
             "AWS_READ_ROLE": "reader",
+            "PROMOTE_TO": "fleet",
         },
         "needs": {},
     }

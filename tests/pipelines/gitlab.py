@@ -45,6 +45,7 @@ def run(place: Place, source: str, variables: Mapping[str, str], *, by_hand: boo
         "CACHE": place.remote_cache,
         "AWS_ROLE_ARN": "role",
         "AWS_READ_ROLE_ARN": "reader",
+        "PROMOTE_TO": "fleet",
         **variables,
     }
     return _pipeline(place, pipeline, given, "", by_hand=by_hand)
