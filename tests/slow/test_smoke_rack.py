@@ -73,7 +73,6 @@ machines = 1
 [[smoke.nics]]
 
 [[smoke.nics]]
-native = false
 vlans = [7]
 
 [[checks]]
@@ -181,7 +180,7 @@ def test_two_machines_see_each_other(
             paths=[path],
             machines=2,
             vlans={"7": "10.20.7.0/24"},
-            nics=[{}, {"native": False, "vlans": [7]}],
+            nics=[{}, {"vlans": [7]}],
         ),
         cache_dir=tmp_path / "cache",
     )
