@@ -1,7 +1,7 @@
 """Real images booted as in a rack: over UEFI HTTP, with VLANs, several cards, several machines.
 
-One boot, of a release in a bucket over UEFI HTTP, is part of every run.  The rest are left out of ``ci/test``:
-``pytest -m paths tests/slow``.
+One boot, of a release in a bucket over UEFI HTTP, is part of every run.  The rest are left out
+of ``ci/test``: ``pytest -m paths tests/slow``.
 """
 
 from __future__ import annotations
