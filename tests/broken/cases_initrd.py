@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workshop import ROOTFS, Case, Workshop
 
-from imagebuilder.smoke.stages import FETCHED, KERNEL_STARTED, ROOT_SWITCHED
+from imagebuilder.smoke.stages import FETCHED, KERNEL_STARTED
 
 ROOTFS_THERE = FETCHED[ROOTFS]
 
@@ -228,4 +228,3 @@ INITRD_CASES = (
         at="imagebuilder: the root",
     ),
 )
-__all__ = ["INITRD_CASES", "ROOT_SWITCHED"]

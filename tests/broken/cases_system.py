@@ -138,7 +138,7 @@ SYSTEM_CASES = (
         name="guest-shuts-down",
         lean=True,
         breaks=lambda image: image.unit("off.service", _oneshot("systemctl --no-block poweroff")),
-        stage=SYSTEMD_STARTED,
+        stage=(SYSTEMD_STARTED, MULTI_USER),
         words="switched itself off",
         at="Power down",
     ),
@@ -303,4 +303,3 @@ SYSTEM_CASES = (
         at="Kernel panic",
     ),
 )
-__all__ = ["MULTI_USER", "SYSTEM_CASES"]

@@ -149,7 +149,7 @@ class Case:
     Attributes:
         name: of the case.
         breaks: breaks it.
-        stage: how far it comes.
+        stage: how far it comes; one of several where that is a matter of who is quicker.
         words: a regular expression; the diagnosis has it, or the failed checks' text.
         at: a regular expression; the first line of the console that has it is the failure's
             moment; without one it is that of the last stage.
@@ -166,7 +166,7 @@ class Case:
 
     name: str
     breaks: Callable[[Workshop], None]
-    stage: str
+    stage: str | tuple[str, ...]
     words: str
     at: str = ""
     within: float = 5.0
