@@ -65,6 +65,19 @@ _LATE = f"""\
 (
 {_MODULES}
 check_modules "$NEWROOT" "root file system"
+tell() {{
+    echo "<3>imagebuilder: the root file system $1" >/dev/kmsg
+}}
+# systemd switches to no root without it.
+[ -e "$NEWROOT/etc/os-release" ] || [ -e "$NEWROOT/usr/lib/os-release" ] ||
+    tell "has no os-release, so it is taken for no system"
+# Asked from inside, since links in it are its own.
+said=$(chroot "$NEWROOT" /bin/sh -c 'test -x /sbin/init' 2>&1)
+case $? in
+    0) ;;
+    1) getarg init= >/dev/null || tell "has no /sbin/init that can be run" ;;
+    *) tell "cannot run /bin/sh: $said" ;;
+esac
 ) 2>/dev/null
 """
 

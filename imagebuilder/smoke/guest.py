@@ -69,6 +69,7 @@ _REACHED_UNIT = f"""\
 [Unit]
 Description=Smoke test of the image: multi-user.target is reached
 DefaultDependencies=no
+Requires=multi-user.target
 After=multi-user.target
 
 [Service]

@@ -189,8 +189,8 @@ INITRD_CASES = (
             "rm -f $NEWROOT/etc/os-release $NEWROOT/usr/lib/os-release"
         ),
         stage=ROOTFS_THERE,
-        words="os-release is missing|cannot hand over",
-        at="OS tree|switch-root",
+        words="has no os-release",
+        at="imagebuilder: the root",
     ),
     Case(
         name="root-without-systemd",
@@ -198,15 +198,15 @@ INITRD_CASES = (
             "rm -f $NEWROOT/sbin/init $NEWROOT/usr/lib/systemd/systemd"
         ),
         stage=ROOTFS_THERE,
-        words="cannot hand over|/sbin/init",
-        at="init|switch",
+        words="has no /sbin/init",
+        at="imagebuilder: the root",
     ),
     Case(
         name="root-without-libc",
         breaks=lambda image: image.in_root("rm -f $NEWROOT/usr/lib/x86_64-linux-gnu/libc.so.6"),
         stage=ROOTFS_THERE,
-        words="library libc.so.6|first process|hand over",
-        at="libc|panic",
+        words="cannot run /bin/sh|library libc.so.6",
+        at="imagebuilder: the root",
     ),
     Case(
         name="init-that-ends",

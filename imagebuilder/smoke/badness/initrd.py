@@ -22,6 +22,13 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
+        r"imagebuilder: (the root file system (?:has no os-release|has no /sbin/init|"
+        r"cannot run).*)",
+        "{1}",
+        "look at what the image's scripts removed or replaced",
+    ),
+    bad(
+        "fatal",
         r"imagebuilder: (the initrd has no driver for .*)",
         "{1}",
         "have dracut add the driver (add_drivers); tests have a virtio card unless the recipe says "
@@ -149,7 +156,8 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
-        r"Failed to switch root: (.*)|initrd-switch-root\.service: Failed with result",
+        r"Failed to switch root: (.*)|initrd-switch-root\.service: Failed with result|"
+        r"Failed to start initrd-switch-root\.service",
         "the initrd cannot hand over to the root file system: {1}",
         "look whether the root file system has /sbin/init, systemd and their libraries",
         follows=True,

@@ -44,6 +44,9 @@ FATAL = {
     "mount: /run/initramfs/squashfs: wrong fs type, bad option, bad superblock on , missing": (
         "no loop device"
     ),
+    "imagebuilder: the root file system has no os-release, so it is taken for no system": "no os-",
+    "imagebuilder: the root file system cannot run /bin/sh: chroot: failed": "cannot run /bin/sh",
+    "[FAILED] Failed to start initrd-switch-root.service - Switch Root.": "cannot hand over",
     "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",
     "mount: /run/rootfsbase: unknown filesystem type 'squashfs'.": "module for squashfs",
     "curl: (23) Failure writing output to destination": "no room in memory",

@@ -23,6 +23,7 @@ def hook(name: str, folder: Path, release: str) -> str:
         text = text.replace(path, f"{folder}{path}")
     text = text.replace('check_modules "" ', f'check_modules "{folder}" ')
     before = f"uname() {{ echo {release}; }}\nPROC={folder}/proc NEWROOT={folder}\n"
+    before += f"chroot() {{ . {folder}/chroot; }}\ngetarg() {{ . {folder}/getarg; }}\n"
     return f"{before}{text}\necho went on\n"
 
 
@@ -31,7 +32,11 @@ def place(tmp_path: Path) -> Path:
     for name in ("dev", "run/imagebuilder-smoke", "proc", "lib/modules/6.1", "sys/class/net/lo"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal: 2048 kB\nMemFree: 1 kB\nMemAvailable: 9 kB\n")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").touch()
     (tmp_path / "proc/uptime").write_text("3.50 1.00\n")
+    (tmp_path / "chroot").write_text("return 0\n")
+    (tmp_path / "getarg").write_text("return 1\n")
     return tmp_path
 
 
@@ -87,3 +92,30 @@ def test_a_card_without_a_driver_is_told_once(place: Path, shell: str) -> None:
     (place / "sys/class/net/eth0/device").mkdir(parents=True)
     run(shell, script)
     assert len((place / "run/imagebuilder-smoke/no-card").read_text()) == 10
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("chroot", "return 1", "has no /sbin/init that can be run"),
+        ("chroot", "echo 'no such file'; return 127", "cannot run /bin/sh: no such file"),
+        ("etc/os-release", None, "has no os-release, so it is taken for no system"),
+    ],
+)
+def test_a_root_that_cannot_take_over_is_told(
+    place: Path, shell: str, file: str, text: str | None, words: str
+) -> None:
+    if text is None:
+        (place / file).unlink()
+    else:
+        (place / file).write_text(text + "\n")
+    run(shell, hook("pre-pivot/94", place, "6.1"))
+    assert (place / "dev/kmsg").read_text() == f"<3>imagebuilder: the root file system {words}\n"
+
+
+def test_a_root_with_a_first_program_of_its_own_needs_no_init(place: Path) -> None:
+    (place / "chroot").write_text("return 1\n")
+    (place / "getarg").write_text("return 0\n")
+    run(SHELLS[0], hook("pre-pivot/94", place, "6.1"))
+    assert not (place / "dev/kmsg").exists()
