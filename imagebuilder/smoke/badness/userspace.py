@@ -15,6 +15,12 @@ USERSPACE: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
+        r"\] Failed to execute (\S+)|No (/sbin/init), trying fallback",
+        "systemd cannot run {1} of the root file system",
+        "look whether it is there with its libraries, and at init= in [kernel] args",
+    ),
+    bad(
+        "fatal",
         r"Failed to load configuration for default target|Failed to (?:load|start) default "
         r"target(?!.*trying)",
         "systemd cannot start the image's default target",

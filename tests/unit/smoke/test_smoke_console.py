@@ -47,6 +47,7 @@ FATAL = {
     "imagebuilder: the root file system has no os-release, so it is taken for no system": "no os-",
     "imagebuilder: the root file system cannot run /bin/sh: chroot: failed": "cannot run /bin/sh",
     "[FAILED] Failed to start initrd-switch-root.service - Switch Root.": "cannot hand over",
+    "[  !!  ] Failed to execute /sbin/init": "cannot run /sbin/init of",
     "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",
     "mount: /run/rootfsbase: unknown filesystem type 'squashfs'.": "module for squashfs",
     "curl: (23) Failure writing output to destination": "no room in memory",
