@@ -113,7 +113,13 @@ def boot(
         )
         watch: Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
-            watch = Watch(console, results, (boot_limit, check_limit), accelerator.used)
+            watch = Watch(
+                console,
+                results,
+                (boot_limit, check_limit),
+                accelerator.used,
+                from_network=path.from_network,
+            )
             watch.on_stage = on_stage
             with (
                 serve(wiring.server, files, watch.transferred),

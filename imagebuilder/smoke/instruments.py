@@ -54,6 +54,9 @@ class Instruments:
         self._monitor = Monitor(self._socket, watch.happened)
         self._captures = [Capture(self._file(part), part) for part in PARTS]
         self._part = 0  # 0: firmware; 1: between; 2: initrd; 3: over
+        if not watch.from_network:  # nobody but the initrd sends anything
+            self._part = 2
+            self._captures = [Capture(self._file("firmware"), "initrd")]
         self._probed, self._dead = 0.0, 0
 
     def __enter__(self) -> Instruments:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imagebuilder.image import INITRD
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.guest import Said, parse
 from imagebuilder.smoke.packets import Packet
@@ -20,7 +21,6 @@ from imagebuilder.smoke.stages import (
     DHCP,
     FETCHED,
     FIRMWARE,
-    KERNEL_STARTED,
     MULTI_USER,
     POWER_ON,
     STAGES,
@@ -33,14 +33,15 @@ _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is stil
 # While checks are looked at, the runner says a word every ten seconds, whatever it waits for.
 _RUNNER_SILENT_SECONDS = {"kvm": 60.0, "tcg": 300.0}
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
-# The same before a kernel runs.  Emulated firmware is silent for ten seconds, on a host that has
-# nothing else to do.
+# The same while firmware fetches the kernel.  Emulated firmware is silent for ten seconds, on a
+# host that has nothing else to do.
 _FIRMWARE_STILL_SECONDS = {"kvm": 60.0, "tcg": 180.0}
 _RESULTS_LIMIT = 4 << 20  # bytes that the guest may say
 
 OnStage = Callable[[str, float], None]
 
-_BEFORE_KERNEL = (POWER_ON, *STAGES[: STAGES.index(KERNEL_STARTED)])
+# Once the initrd is there a kernel may run that speaks elsewhere than on the serial port.
+_OF_FIRMWARE = (POWER_ON, *STAGES[: STAGES.index(FETCHED[INITRD])])
 
 # DISCOVERs of an initrd after which nobody will answer: who answers in a test does so at once.
 # Firmware gives up by itself, and says so.
@@ -120,10 +121,17 @@ class Watch:
         results: the file that its runner writes to.
         limits: seconds for the boot, and for the checks.
         accelerator: what runs its processors.
+        from_network: whether its firmware fetches the kernel.
     """
 
     def __init__(
-        self, console: Console, results: Path, limits: tuple[float, float], accelerator: str
+        self,
+        console: Console,
+        results: Path,
+        limits: tuple[float, float],
+        accelerator: str,
+        *,
+        from_network: bool = True,
     ) -> None:
         self.console = console
         self.stages: dict[str, float] = {}
@@ -139,6 +147,7 @@ class Watch:
         self._boot_limit, self._check_limit = limits
         self._ran_when_reached = 0.0
         self._accelerator = accelerator
+        self.from_network = from_network
         self._began = time.monotonic()
         self._read = 0
         self._rest = b""
@@ -174,6 +183,7 @@ class Watch:
     def passed_by(self, packet: Packet) -> None:
         """Note a packet of the guest's."""
         self.packets.append(packet)
+        self._moved = self.clock()
         self.stage(FIRMWARE)
         if packet.kind == "dhcp" and packet.what == "ack":
             self.stage(DHCP)
@@ -275,7 +285,7 @@ class Watch:
         if reached is None and self._accelerator == "kvm" and quiet > _STILL_SECONDS:
             return "still"
         patience = _FIRMWARE_STILL_SECONDS[self._accelerator]
-        if furthest(self.stages) in _BEFORE_KERNEL and quiet > patience:
+        if self.from_network and furthest(self.stages) in _OF_FIRMWARE and quiet > patience:
             return "still"
         return ""
 

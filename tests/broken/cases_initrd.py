@@ -205,8 +205,8 @@ INITRD_CASES = (
         name="root-without-libc",
         breaks=lambda image: image.in_root("rm -f $NEWROOT/usr/lib/x86_64-linux-gnu/libc.so.6"),
         stage=ROOTFS_THERE,
-        words="cannot run /bin/sh|library libc.so.6",
-        at="imagebuilder: the root",
+        words="library libc.so.6|first process|cannot hand over|cannot run",
+        at="libc|panic|switch-root",
     ),
     Case(
         name="init-that-ends",

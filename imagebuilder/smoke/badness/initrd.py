@@ -22,8 +22,7 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
-        r"imagebuilder: (the root file system (?:has no os-release|has no /sbin/init|"
-        r"cannot run).*)",
+        r"imagebuilder: (the root file system has no (?:os-release|/sbin/init).*)",
         "{1}",
         "look at what the image's scripts removed or replaced",
     ),

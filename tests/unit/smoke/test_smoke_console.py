@@ -45,7 +45,7 @@ FATAL = {
         "no loop device"
     ),
     "imagebuilder: the root file system has no os-release, so it is taken for no system": "no os-",
-    "imagebuilder: the root file system cannot run /bin/sh: chroot: failed": "cannot run /bin/sh",
+    "imagebuilder: the root file system has no /sbin/init that can be run": "has no /sbin/init",
     "[FAILED] Failed to start initrd-switch-root.service - Switch Root.": "cannot hand over",
     "[  !!  ] Failed to execute /sbin/init": "cannot run /sbin/init of",
     "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.image import KERNEL
+from imagebuilder.image import INITRD, KERNEL
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.packets import PARTS, Packet
 from imagebuilder.smoke.qmp import MachineEvent
@@ -77,6 +77,25 @@ def test_firmware_in_which_nothing_moves(tmp_path: Path, accelerator: str, patie
     guest.console.take("iPXE")
     assert guest.over(patience) == ""
     assert guest.over(patience + 5.1) == "still"
+
+
+def test_a_kernel_without_a_serial_console_is_no_firmware_that_hangs(
+    guest: Guest, tmp_path: Path
+) -> None:
+    guest.now = 5.0
+    guest.console.take("iPXE")
+    guest.watch.stage(FETCHED[INITRD])
+    assert guest.over(599.0) == ""
+    given = Watch(guest.console, guest.results, (600.0, 60.0), "tcg", from_network=False)
+    given.clock = lambda: 599.0  # type: ignore[method-assign]
+    assert not given.over()
+
+
+def test_a_packet_is_a_movement(guest: Guest) -> None:
+    guest.now = 100.0
+    guest.watch.passed_by(Packet(kind="dhcp", what="discover"))
+    assert guest.over(279.0) == ""
+    assert guest.over(281.0) == "still"
 
 
 def test_an_emulated_kernel_may_be_silent_for_as_long_as_the_boot_may_take(guest: Guest) -> None:
