@@ -23,7 +23,9 @@ def told_before(boot: Boot) -> str:
     findings = [each for each in boot.findings if each.severity == "warn"]
     if boot.fatal:
         findings = [each for each in findings if each.seconds <= boot.fatal.seconds]
-    return "; ".join(each.meaning for each in findings[-_EARLIER:])
+    # What was not started for lack of another thing is no cause, if there is one.
+    causes = [each for each in findings if not each.meaning.startswith("not started: ")]
+    return "; ".join(each.meaning for each in (causes or findings)[-_EARLIER:])
 
 
 def before_that(boot: Boot) -> str:

@@ -161,7 +161,7 @@ CASES: list[tuple[Boot, str]] = [
             SYSTEMD_STARTED,
             "settled",
             said=(Said(word="settled", texts=("degraded", "a.service")),),
-            findings=(finding("a unit failed: a.service"),),
+            findings=(finding("a unit failed: a.service"), finding("not started: Multi-User")),
         ),
         "did not reach multi-user.target; before that: a unit failed: a.service",
     ),
