@@ -222,7 +222,7 @@ class DirectEngine:
         if request.remote:  # what comes from there is less, and nobody knows yet what comes
             return
         found = room.estimate(making, self._index(request))
-        said = room.check(found, request.resolved.name, making.work, making.into)
+        said = room.check(found, request.resolved.name, request.cache_dir, making.into.parent)
         if making.files:
             request.reporter.note("image", said)
 

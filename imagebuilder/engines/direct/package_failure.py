@@ -44,7 +44,8 @@ def explained(error: StepError, log: Path) -> StepError:
             return _with(error, lines[first : n + 1 + _AFTER], why, _room(lines))
     reasons = (line for line in reversed(lines) if line.strip() and not _FOLLOWS.match(line))
     fix = _LOOK_AGAIN if any(_GONE.search(line) for line in lines) else _room(lines)
-    return _with(error, list(islice(reasons, _END))[::-1], "", fix)
+    why = ": the disk is full" if fix == _MAKE_ROOM else ""
+    return _with(error, list(islice(reasons, _END))[::-1], why, fix)
 
 
 def _room(lines: list[str]) -> str:

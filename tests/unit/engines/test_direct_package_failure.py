@@ -67,4 +67,6 @@ def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
     error = failure(tmp_path, f"dpkg: error processing archive /x.deb (--unpack):\n {said}")
     assert error.fix.startswith("make room on the disk of the cache")
     assert "No space left" in error.excerpt
-    assert failure(tmp_path, f"E: {said}").fix == error.fix
+    plain = failure(tmp_path, f"E: {said}")
+    assert plain.fix == error.fix
+    assert plain.what.endswith(": the disk is full")
