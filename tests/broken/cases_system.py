@@ -174,7 +174,7 @@ SYSTEM_CASES = (
         lean=True,
         breaks=_required_failing,
         stage=SYSTEMD_STARTED,
-        words="did not reach multi-user.target.*broken",
+        words="did not reach multi-user.target.*broken.service",
         within=40,
         at="Dependency failed for multi-user",
     ),
@@ -265,8 +265,8 @@ SYSTEM_CASES = (
         breaks=lambda image: image.in_root(
             "ln -sf /dev/null $NEWROOT/etc/systemd/system/multi-user.target"
         ),
-        stage=SYSTEMD_STARTED,
-        words="multi-user|default target",
+        stage=ROOT_SWITCHED,
+        words="cannot start the image's default target",
         within=40,
     ),
     Case(

@@ -7,8 +7,7 @@ from imagebuilder.smoke.badness.kinds import EARLIER_LINES, Badness, bad
 USERSPACE: tuple[Badness, ...] = (
     bad(
         "fatal",
-        r"Freezing execution|Failed to allocate manager object|Caught <(\w+)>, dumped core|"
-        r"Failed to isolate default target",
+        r"Freezing execution|Failed to allocate manager object|Caught <(\w+)>, dumped core",
         "systemd gave up",
         EARLIER_LINES,
         follows=True,
@@ -21,8 +20,8 @@ USERSPACE: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
-        r"Failed to load configuration for default target|Failed to (?:load|start) default "
-        r"target(?!.*trying)",
+        r"Failed to isolate default target|Failed to load configuration for default target|"
+        r"Failed to (?:load|start) default target(?!.*trying)",
         "systemd cannot start the image's default target",
         "look whether default.target is there and not masked: systemctl set-default multi-user."
         "target",

@@ -47,6 +47,7 @@ FATAL = {
     "imagebuilder: the root file system has no os-release, so it is taken for no system": "no os-",
     "imagebuilder: the root file system has no /sbin/init that can be run": "has no /sbin/init",
     "[FAILED] Failed to start initrd-switch-root.service - Switch Root.": "cannot hand over",
+    "[!!!!!!] Failed to isolate default target.": "cannot start the image's default target",
     "[  !!  ] Failed to execute /sbin/init": "cannot run /sbin/init of",
     "[    9.1] imagebuilder: the test's runner finds no virtio-serial port": "virtio-serial",
     "mount: /run/rootfsbase: unknown filesystem type 'squashfs'.": "module for squashfs",
