@@ -20,7 +20,7 @@ from imagebuilder.smoke.budgets import judge, sizes_of, warnings
 from imagebuilder.smoke.guest import runner_script
 from imagebuilder.smoke.machine import ARCH, TCG_CPU_MODELS
 from imagebuilder.smoke.memory import find_memory
-from imagebuilder.smoke.path_test import STEP, PathTest
+from imagebuilder.smoke.one_path import STEP, PathTest
 from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
 from imagebuilder.smoke.rack import find_rack_tools, layout_of, needs_rack
 from imagebuilder.smoke.report import (

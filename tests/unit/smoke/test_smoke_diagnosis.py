@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
-from imagebuilder.smoke import path_test
+from imagebuilder.smoke import one_path
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import Said
 from imagebuilder.smoke.packets import Packet
@@ -196,7 +196,7 @@ def test_a_line_that_is_its_own_meaning_is_told_once() -> None:
     ("ending", "blamed"), [("still", True), ("stopped", True), ("exited", False), ("fatal", False)]
 )
 def test_a_kvm_that_hangs_or_stops_is_to_blame(ending: str, blamed: bool) -> None:
-    assert path_test._kvm_is_to_blame(boot(SYSTEMD_STARTED, ending)) == blamed
+    assert one_path._kvm_is_to_blame(boot(SYSTEMD_STARTED, ending)) == blamed
 
 
 def test_a_boot_that_is_done_has_no_failure() -> None:
