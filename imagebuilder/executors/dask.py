@@ -102,6 +102,13 @@ class DaskExecutor:
             )
         return made
 
+    def close(self) -> None:
+        """Leave the cluster, with the threads that listen to it; a later build joins it again."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
     @contextmanager
     def _alone(self, plan: Plan, reporter: Reporter) -> Iterator[None]:
         """Let each package layer be made for one image; those that have it, too, begin then.

@@ -50,5 +50,5 @@ def test_the_base_of_debian_13_boots_and_all_its_checks_pass(
     assert [boot.failure for boot in report.boots] == [None]
     assert report.checks
     assert [each.title for each in report.checks if each.outcome != "passed"] == []
-    assert report.kernel == image.facts.kernel_release
+    assert report.boots[0].kernel == image.facts.kernel_release
     assert report.passed

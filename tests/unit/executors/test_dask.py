@@ -15,6 +15,7 @@ from imagebuilder import names
 from imagebuilder.engines import Request
 from imagebuilder.errors import Interrupted, StepError
 from imagebuilder.executors import base
+from imagebuilder.executors.dask import DaskExecutor
 from imagebuilder.options import Options
 from imagebuilder.pipeline import build_image
 from imagebuilder.progress import Cancel, Event
@@ -71,7 +72,7 @@ def world(
     fake_engine: FakeEngine,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> World:
+) -> Iterator[World]:
     for name in (names.EXECUTOR, names.REMOTE_CACHE, names.REMOTE_CACHE_MODE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(tmp_path / "worker"))
@@ -80,7 +81,10 @@ def world(
     for name in RECIPES:
         files[f"recipes/{name}.toml"] = 'distro = "debian-12"\nkickstarts = ["a.ks"]\n'
     files["kickstarts/a.ks"] = "timezone UTC\n%packages\nvim\n%end\n"
-    return World(make_project(files), tmp_path, address)
+    yield World(make_project(files), tmp_path, address)
+    executor = base.find(address)
+    assert isinstance(executor, DaskExecutor)
+    executor.close()
 
 
 def test_a_worker_makes_the_image_and_says_how_far_it_is(
