@@ -87,10 +87,26 @@ class Family:
         Raises:
             InputError: a file has a name that no recipe can have.
         """
-        return tuple(
+        looked, key = seen(), ("recipe files", self.own)
+        if looked is not None and key in looked:
+            known: tuple[str, ...] = looked[key]
+            return known
+        found = tuple(
             check_name(name.removesuffix(_SUFFIX), Location(file=f"recipes/{name}"))
-            for name in sorted(name for name, _ in _listing(self.own))
+            for name in sorted(name for name, _ in self._listed())
         )
+        if looked is not None:
+            looked[key] = found
+        return found
+
+    def _listed(self) -> _Listing:
+        looked, key = seen(), ("recipe listing", self.own)
+        if looked is None:
+            return frozenset(_listing(self.own))
+        if key not in looked:
+            looked[key] = frozenset(_listing(self.own))
+        known: _Listing = looked[key]
+        return known
 
     def names(self, *, abstract: bool = False) -> tuple[str, ...]:
         """Return the names of all recipes, sorted; for one with a matrix those of its variants.
@@ -194,7 +210,7 @@ class Family:
         thread = threading.get_ident()
         if thread in self._trying:
             raise InputError(f"there is no recipe {name!r} yet", where=where)  # never said
-        listing = frozenset(_listing(self.own))
+        listing = self._listed()
         if self._absent.get(name) != listing:
             self._trying.add(thread)
             try:
@@ -290,7 +306,13 @@ class Family:
             # Not names(): it would come back here for a recipe whose parent is missing.
             known = sorted({*self.files(), *self._homes})
             what = f"there is no recipe {name!r}"
-        return InputError(what, where=where, fix=f"known are: {listed(known, near=name)}")
+        # Many recipes may lack the same parent, and to find names like it takes a while.
+        looked, key = seen(), ("names like", name, tuple(known))
+        if looked is None:
+            looked = {}
+        if key not in looked:
+            looked[key] = f"known are: {listed(known, near=name)}"
+        return InputError(what, where=where, fix=looked[key])
 
 
 def _is_current(known: _Merged, path: Path) -> bool:
