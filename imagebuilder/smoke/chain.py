@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imagebuilder.smoke.guest import Said
+from imagebuilder.smoke.guest import Said, number
 
 # "  └─ssh.service @37.532s +1min 681ms": after @ when it began or was there, after + how long it
 # took (systemd-analyze(1), critical-chain).
@@ -49,7 +49,7 @@ def read_chain(said: Sequence[Said]) -> tuple[Link, ...]:
     """Return the critical chain that the runner told of, the target first; () if none."""
     for each in said:
         if each.word == "chain":
-            start = _number(each.texts[0]) / 1_000_000
+            start = number(each.texts[0]) / 1_000_000
             links = (_link(line, start) for line in each.texts[1].splitlines())
             return tuple(link for link in links if link)
     return ()
@@ -59,9 +59,9 @@ def read_samples(said: Sequence[Said]) -> tuple[Sample, ...]:
     """Return the samples of memory that the runner told of, in the order of time."""
     samples = (
         Sample(
-            seconds=_number(each.texts[0]),
-            total=_number(each.texts[1]) / 1024,
-            available=_number(each.texts[2]) / 1024,
+            seconds=number(each.texts[0]),
+            total=number(each.texts[1]) / 1024,
+            available=number(each.texts[2]) / 1024,
         )
         for each in said
         if each.word == "memory"
@@ -79,10 +79,3 @@ def _link(line: str, start: float) -> Link | None:
 def _span(text: str) -> float:
     """Read a time as systemd writes it: ``1min 2.345s``."""
     return sum(float(number) * _UNITS[unit] for number, unit in _SPAN.findall(text))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

@@ -188,6 +188,15 @@ _TEXT_FIELDS = {
 }
 
 
+def number(text: str) -> float:
+    """Return a number that a guest said; 0.0 if it is none, or none that a report can hold."""
+    try:
+        found = float(text)
+    except ValueError:
+        return 0.0
+    return found if math.isfinite(found) else 0.0
+
+
 def parse(line: str) -> Said | None:
     """Read one line of the runner; None if it is none (something else wrote to the port)."""
     word, *fields = line.split() or [""]

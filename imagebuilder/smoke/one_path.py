@@ -14,6 +14,7 @@ from imagebuilder.smoke.accel import hung_verdict, remember
 from imagebuilder.smoke.boot import boot, short_folder
 from imagebuilder.smoke.chain import read_chain, read_samples
 from imagebuilder.smoke.diagnosis import diagnose
+from imagebuilder.smoke.guest import number
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
 from imagebuilder.smoke.network import ALONE, Place
 from imagebuilder.smoke.paths import BootPath
@@ -243,15 +244,8 @@ def _facts(seen: Boot) -> tuple[str, float | None]:
         if each.word == "hello":
             kernel = each.texts[1]
         elif each.word == "reached":
-            to_multi_user = round(_number(each.texts[0]) / 1_000_000, 2)
+            to_multi_user = round(number(each.texts[0]) / 1_000_000, 2)
     return kernel, to_multi_user
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
 
 
 def _kvm_is_to_blame(seen: Boot) -> bool:

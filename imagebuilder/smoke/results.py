@@ -7,7 +7,7 @@ from datetime import date
 
 from imagebuilder.checks import Check
 from imagebuilder.recipe import Waiver
-from imagebuilder.smoke.guest import Said
+from imagebuilder.smoke.guest import Said, number
 from imagebuilder.smoke.report import CheckResult, Waived
 
 _TITLE_LIMIT = 100
@@ -72,16 +72,9 @@ def _result(checks: Sequence[Check], check: Check, texts: tuple[str, ...] | None
     return made.model_copy(
         update={
             "outcome": "passed" if outcome == "passed" else "failed",
-            "seconds": _number(seconds),
+            "seconds": number(seconds),
             "tries": int(tries) if tries.isdecimal() else 0,
             "message": f"wanted {check.wanted}; {found}",
             "output": output,
         }
     )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

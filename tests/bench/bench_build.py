@@ -2,7 +2,7 @@
 
     python tests/bench/bench_build.py [--runs N] [--only NAME...]
 
-Prints seconds, ratios, and what issue 5 asks of each; it judges nothing.  Needs root (the
+Prints seconds, ratios, and what is wanted of each; it judges nothing.  Needs root (the
 reference runs mmdebstrap, dracut and mksquashfs plainly) and the package mirrors.  All is
 measured alternately, round by round, so that a machine that changes its speed changes all.
 """
@@ -44,7 +44,7 @@ mksquashfs "$W/root" "$W/rootfs.squashfs" -comp zstd -Xcompression-level 3 -noap
     -no-progress
 """
 
-# What is measured, what it is compared with, what issue 5 asks for, and what it is.
+# What is measured, what it is compared with, what is wanted, and what it is.
 ROWS = (
     ("by hand", "by hand", "", "mmdebstrap, dracut, mksquashfs by hand, in sequence"),
     ("cold", "by hand", "0.7", "imagebuilder build, empty cache"),

@@ -15,7 +15,7 @@ from imagebuilder.checks import (
     UnitCheck,
 )
 from imagebuilder.cpio import Entry, archive
-from imagebuilder.smoke.guest import guest_archive
+from imagebuilder.smoke.guest import guest_archive, number
 
 
 @pytest.mark.skipif(not shutil.which("cpio"), reason="needs cpio")
@@ -61,3 +61,10 @@ def test_the_guest_archive_replaces_no_directory_of_the_initrd() -> None:
 )
 def test_wanted(check: Check, words: str) -> None:
     assert check.wanted == words
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1.5", 1.5), ("", 0.0), ("x", 0.0), ("nan", 0.0), ("-inf", 0.0)]
+)
+def test_what_a_guest_says_is_a_number_that_a_report_can_hold(text: str, value: float) -> None:
+    assert number(text) == value
