@@ -23,6 +23,7 @@ imagebuilder lint --all --offline --strict  # never ask the mirrors; warnings co
 The exit status is 0, or 2 if there is an error that is not waived; with `--strict`, or a warning.
 A finding has a code, a severity, a place and a fix; what recipes share, such as a fragment, is said once.
 `--all` also looks for fragments that no recipe uses.
+Both logs for code hosting name files from the top of the git repository, wherever the project is in it.
 
 ## What it asks
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +81,15 @@ def lint(context: Context) -> int:
             work.project, names, work.options, offline=args.offline, jobs=args.jobs
         )
     out.close()
+    root = Path(args.directory)
+
+    def path_of(file: str) -> str:
+        return repository_path(root, file) or file
+
     if args.sarif or as_sarif:
-        _sarif(findings, Path(args.sarif) if args.sarif else None, printed=as_sarif)
+        _sarif(findings, Path(args.sarif) if args.sarif else None, path_of, printed=as_sarif)
     if args.code_quality:
-        _code_quality(findings, Path(args.code_quality), Path(args.directory))
+        _code_quality(findings, Path(args.code_quality), path_of)
     for each in findings:
         out.data("lint", each.to_dict())
         if not each.waived:
@@ -95,20 +101,26 @@ def lint(context: Context) -> int:
     return InputError.exit_status if failed else 0
 
 
-def _sarif(findings: tuple[Finding, ...], path: Path | None, *, printed: bool) -> None:
+def _sarif(
+    findings: tuple[Finding, ...],
+    path: Path | None,
+    path_of: Callable[[str], str],
+    *,
+    printed: bool,
+) -> None:
     from imagebuilder.lint import sarif
 
-    text = json.dumps(sarif(findings), indent=1, ensure_ascii=False)
+    text = json.dumps(sarif(findings, path_of), indent=1, ensure_ascii=False)
     if printed:
         print(text)
     if path is not None:
         _write(path, text)
 
 
-def _code_quality(findings: tuple[Finding, ...], path: Path, root: Path) -> None:
+def _code_quality(findings: tuple[Finding, ...], path: Path, path_of: Callable[[str], str]) -> None:
     from imagebuilder.lint import code_quality
 
-    found = code_quality(findings, lambda file: repository_path(root, file) or file)
+    found = code_quality(findings, path_of)
     _write(path, json.dumps(found, indent=1, ensure_ascii=False))
 
 

@@ -7,7 +7,7 @@ https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
@@ -19,14 +19,20 @@ from imagebuilder.lint.finding import Finding
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
-_ROOT = "PROJECT"
+_ROOT = "SRCROOT"
 
 
-def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
+def sarif(
+    findings: Sequence[Finding], path_of: Callable[[str], str] = lambda file: file
+) -> dict[str, Any]:
     """Return findings as a SARIF log with one run, as plain JSON data.
 
-    Files are named below the base ``PROJECT``, the project's folder.  What is waived is a
-    suppressed result, with the waiver's reason as its justification.
+    What is waived is a suppressed result, with the waiver's reason as its justification.
+
+    Args:
+        findings: the findings.
+        path_of: gives a file's path from the top of the repository, to which code hosting
+            takes paths to be relative whatever their base is called.
     """
     codes = sorted({each.code for each in findings})
     return {
@@ -42,10 +48,10 @@ def sarif(findings: Sequence[Finding]) -> dict[str, Any]:
                     }
                 },
                 "originalUriBaseIds": {
-                    _ROOT: {"description": {"text": "The folder with recipes/ and kickstarts/."}}
+                    _ROOT: {"description": {"text": "The top folder of the repository."}}
                 },
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(each, codes.index(each.code)) for each in findings],
+                "results": [_result(each, codes.index(each.code), path_of) for each in findings],
             }
         ],
     }
@@ -62,7 +68,7 @@ def _rule(code: str) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, index: int) -> dict[str, Any]:
+def _result(finding: Finding, index: int, path_of: Callable[[str], str]) -> dict[str, Any]:
     fix = f"\n{_sentence(finding.fix)}" if finding.fix else ""
     made: dict[str, Any] = {
         "ruleId": finding.code,
@@ -73,28 +79,28 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "properties": {"recipes": list(finding.recipes)},
     }
     if finding.where:
-        made["locations"] = [_location(finding.where)]
+        made["locations"] = [_location(finding.where, path_of)]
     if finding.also:
-        made["relatedLocations"] = _related(finding.also)
+        made["relatedLocations"] = _related(finding.also, path_of)
     if finding.waived:
         made["suppressions"] = [
             {
                 "kind": "external",
                 "status": "accepted",
                 "justification": f"{finding.waived.reason} (until {finding.waived.until})",
-                "location": _location(finding.waived.where),
+                "location": _location(finding.waived.where, path_of),
             }
         ]
     return made
 
 
-def _related(places: Iterable[Location]) -> list[dict[str, Any]]:
-    return [{"id": n, **_location(each)} for n, each in enumerate(places, 1)]
+def _related(places: Iterable[Location], path_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    return [{"id": n, **_location(each, path_of)} for n, each in enumerate(places, 1)]
 
 
-def _location(where: Location) -> dict[str, Any]:
+def _location(where: Location, path_of: Callable[[str], str]) -> dict[str, Any]:
     physical: dict[str, Any] = {
-        "artifactLocation": {"uri": quote(where.file), "uriBaseId": _ROOT},
+        "artifactLocation": {"uri": quote(path_of(where.file)), "uriBaseId": _ROOT},
     }
     if where.line is not None:
         physical["region"] = {"startLine": where.line}

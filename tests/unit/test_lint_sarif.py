@@ -36,7 +36,7 @@ _LOCATION = _object(  # 3.28
         artifactLocation=_object(
             "uri",
             uri={"type": "string", "pattern": r"^(?!/)[A-Za-z0-9._~/%-]+$"},
-            uriBaseId={"const": "PROJECT"},
+            uriBaseId={"const": "SRCROOT"},
         ),
         region=_object("startLine", startLine={"type": "integer", "minimum": 1}),  # 3.30
     ),
@@ -156,9 +156,9 @@ def test_places_are_relative_and_encoded() -> None:
     (run,) = lint.sarif(FINDINGS)["runs"]
     assert "locations" not in run["results"][0]
     place = run["results"][1]["locations"][0]["physicalLocation"]
-    assert place["artifactLocation"] == {"uri": "kickstarts/a%20b.ks", "uriBaseId": "PROJECT"}
+    assert place["artifactLocation"] == {"uri": "kickstarts/a%20b.ks", "uriBaseId": "SRCROOT"}
     assert place["region"] == {"startLine": 7}
-    assert "PROJECT" in run["originalUriBaseIds"]
+    assert "SRCROOT" in run["originalUriBaseIds"]
     assert len(run["results"][2]["relatedLocations"]) == 2
 
 

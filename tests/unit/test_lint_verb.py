@@ -73,6 +73,17 @@ def test_sarif(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run(project, "r", "--sarif", str(tmp_path / "no/log.sarif")) == 5
 
 
+def test_sarif_has_paths_from_the_top_of_the_repository(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.root.parent / ".git").mkdir()
+    assert run(project, "r", "--format=sarif") == 2
+    results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    (error,) = [each for each in results if each["level"] == "error"]
+    place = error["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert place["uri"] == f"{project.root.name}/kickstarts/x.ks"
+
+
 def test_what_is_waived_does_not_count(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
