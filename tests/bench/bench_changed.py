@@ -50,16 +50,18 @@ def main() -> None:
         root = Path(folder)
         history = History(root, args.recipes, args.fragments, args.seed)
         start = statistics.median(cpu(root, sys.executable, "-c", _START)[0] for _ in range(3))
-        print(f"reference (the modules, the project opened): {start:.2f} s")
+        print(f"reference (the modules, the project opened): {start:.2f} s", flush=True)
         before: dict[str, Any] = images(Project.open(root)) if args.check else {}
         spent: list[tuple[float, int, str]] = []
         wrong = 0
-        for _ in range(args.commits):
+        for n in range(1, args.commits + 1):
             kind = history.step()
             verb = ("-m", "imagebuilder.cli", "changed", "--since", "HEAD~1", "--json")
             seconds, said = cpu(root, sys.executable, *verb)
             found = json.loads(said.splitlines()[-1])["changed"]
             spent.append((seconds, len(found["images"]), kind))
+            if n % 25 == 0:
+                print(f"{n} of {args.commits} commits", file=sys.stderr, flush=True)
             if args.check:
                 after = images(Project.open(root))
                 wanted, removed = affected(before, after)
