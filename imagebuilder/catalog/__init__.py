@@ -4,7 +4,7 @@ from imagebuilder.catalog.catalog import Catalog
 from imagebuilder.catalog.collect import Freed
 from imagebuilder.catalog.manifest import TestEvidence
 from imagebuilder.catalog.model import Channel, IndexEntry, Move, Release, ReleaseArtefact
-from imagebuilder.catalog.packages import Change, Match, ReleaseDiff
+from imagebuilder.catalog.packages import Match
 from imagebuilder.catalog.presign import Presigned
 from imagebuilder.catalog.records import Approval, ReleaseName, Running
 from imagebuilder.catalog.rules import Choice, Rules
@@ -17,7 +17,6 @@ __all__ = [
     "Approval",
     "Attestation",
     "Catalog",
-    "Change",
     "Channel",
     "ChannelPolicy",
     "Choice",
@@ -29,7 +28,6 @@ __all__ = [
     "Presigned",
     "Release",
     "ReleaseArtefact",
-    "ReleaseDiff",
     "ReleaseName",
     "Retention",
     "Rules",

@@ -1,4 +1,4 @@
-"""What is in releases: which have a package, and how two differ."""
+"""What is in releases: which have a package."""
 
 from __future__ import annotations
 
@@ -32,40 +32,6 @@ class Match:
     release: IndexEntry
     package: Package
     channels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Something that differs between two releases; "" where one has none.
-
-    Attributes:
-        name: what: a package, a file, a fact.
-        old: what the first release has.
-        new: what the second has.
-    """
-
-    name: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseDiff:
-    """How two releases of a recipe differ.
-
-    Attributes:
-        old: the first.
-        new: the second.
-        facts: kernel, kernel arguments, tools and the like.
-        packages: by name and architecture, with their versions.
-        files: by name, with their sizes in bytes and the first digits of their digests.
-    """
-
-    old: Release
-    new: Release
-    facts: tuple[Change, ...]
-    packages: tuple[Change, ...]
-    files: tuple[Change, ...]
 
 
 def search(
@@ -105,52 +71,6 @@ def search(
                     found.append(Match(release=entry, package=each, channels=channels))
             reporter.progress("search", n, len(entries), "releases")
     return tuple(found)
-
-
-def diff(store: ObjectStore, name: str, old: str, new: str, reporter: Reporter) -> ReleaseDiff:
-    """Compare two releases; see :meth:`imagebuilder.catalog.CatalogReader.diff`."""
-    read.check_marker(store)
-    first, second = (read.resolve(store, name, each) for each in (old, new))
-    packages = [
-        {
-            f"{each.name}:{each.arch}": each.version
-            for each in (package_list(store, artefact, reporter) if artefact else ())
-        }
-        for artefact in (first.artefact("packages"), second.artefact("packages"))
-    ]
-    files = [
-        {each.name: f"{each.size} {each.sha256[:12]}" for each in release.artefacts}
-        for release in (first, second)
-    ]
-    return ReleaseDiff(
-        old=first,
-        new=second,
-        facts=_changes(_facts(first), _facts(second)),
-        packages=_changes(*packages),
-        files=_changes(*files),
-    )
-
-
-def _facts(release: Release) -> dict[str, str]:
-    return {
-        "distro": release.distro,
-        "engine": release.engine,
-        "git commit": release.git_commit,
-        "kernel": release.kernel_release,
-        "packages": str(release.package_count),
-        "tested": "yes" if release.tested else "no",
-        "tree size": str(release.tree_size),
-        **{f"kernel argument {each}": "set" for each in release.kernel_args},
-        **{f"tool {each}": version for each, version in release.tools.items()},
-    }
-
-
-def _changes(old: dict[str, str], new: dict[str, str]) -> tuple[Change, ...]:
-    return tuple(
-        Change(name=each, old=old.get(each, ""), new=new.get(each, ""))
-        for each in sorted(old | new)
-        if old.get(each, "") != new.get(each, "")
-    )
 
 
 def _version(store: ObjectStore, release: Release, package: Package) -> DebianVersion:

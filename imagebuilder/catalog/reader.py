@@ -17,7 +17,7 @@ from imagebuilder.catalog.model import (
     Release,
     check_channel,
 )
-from imagebuilder.catalog.packages import Match, ReleaseDiff
+from imagebuilder.catalog.packages import Match
 from imagebuilder.catalog.statements import Attestation
 from imagebuilder.catalog.verify import Verification
 from imagebuilder.errors import CatalogError, Location
@@ -207,19 +207,6 @@ class CatalogReader:
         return packages.search(
             self.store, package, below=below, name=name, source=source, reporter=reporter
         )
-
-    def diff(
-        self,
-        name: str,
-        old: str,
-        new: str,
-        *,
-        observer: Observer = ignore,
-        cancel: Cancel | None = None,
-    ) -> ReleaseDiff:
-        """Say how two releases of a recipe differ; each is a version, or a channel's name."""
-        check_name(name)
-        return packages.diff(self.store, name, old, new, reporter_of(name, observer, cancel))
 
     def pull(
         self,

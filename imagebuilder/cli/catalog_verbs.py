@@ -72,10 +72,6 @@ def add(sub: Any, common: argparse.ArgumentParser, where: argparse.ArgumentParse
     made.add_argument("--below", metavar="VERSION", default="", help="only earlier versions")
     made.add_argument("--recipe", metavar="NAME", default="", help="only releases of this recipe")
     made.add_argument("--source", action="store_true", help="PACKAGE is a source package as well")
-    made = verb("diff", "Say how two releases differ.", contents_verbs.diff)
-    made.add_argument("name", metavar="NAME")
-    for each in ("old", "new"):
-        made.add_argument(each, metavar=each.upper(), help="a version, or a channel's name")
     export_verbs.add(verb)
     policy_verbs.add(verb)
     made = verb(

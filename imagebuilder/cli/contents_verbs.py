@@ -1,4 +1,4 @@
-"""``imagebuilder catalog search``, ``diff`` and ``sync``."""
+"""``imagebuilder catalog search`` and ``sync``."""
 
 from __future__ import annotations
 
@@ -38,37 +38,6 @@ def search(context: Context) -> int:
         channels = " ".join(each.channels)
         rows.append([release.name, release.version, package.name, package.version, channels])
     context.out.table(rows)
-    return 0
-
-
-def diff(context: Context) -> int:
-    """``catalog diff``."""
-    args = context.args
-    found = opened(context).diff(
-        args.name, args.old, args.new, observer=context.out.observer(), cancel=context.cancel
-    )
-    context.out.data(
-        "diff",
-        {
-            "name": args.name,
-            "old": found.old.version,
-            "new": found.new.version,
-            "facts": [asdict(each) for each in found.facts],
-            "packages": [asdict(each) for each in found.packages],
-            "files": [asdict(each) for each in found.files],
-        },
-    )
-    context.out.say(f"{args.name}: {found.old.version} → {found.new.version}")
-    for title, changes in (
-        ("facts", found.facts),
-        ("packages", found.packages),
-        ("files", found.files),
-    ):
-        if changes:
-            context.out.say(f"{title}:")
-        context.out.table(
-            [["", each.name, each.old or "(none)", "→", each.new or "(none)"] for each in changes]
-        )
     return 0
 
 

@@ -56,7 +56,7 @@ LINES: dict[str, Any] = {
     "imported": work.Imported,
     "lint": work.LintLine,
     "changed": work.ChangesLine,
-    "diff": work.ChangesLine | work.ImagesDiff | work.RecipesDiff | catalog.ReleasesDiff,
+    "diff": work.ChangesLine | work.ImagesDiff | work.RecipesDiff,
     "finding": work.HostFinding | catalog.CatalogFinding,
     "leftover": work.Leftover,
     "entry": work.CacheEntry | work.RemoteEntry,

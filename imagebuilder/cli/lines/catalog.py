@@ -147,22 +147,3 @@ class Presigned(ReleaseOf):
     expires: str
     urls: dict[str, str]
     script: str
-
-
-class Changed(Line):
-    """Something that differs between two releases; empty where one has none."""
-
-    name: str
-    old: str
-    new: str
-
-
-class ReleasesDiff(Line):
-    """How two releases differ, by what the catalog says of them."""
-
-    name: str
-    old: str
-    new: str
-    facts: tuple[Changed, ...]
-    packages: tuple[Changed, ...]
-    files: tuple[Changed, ...]
