@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fakes import written
+from fakes import Guest, written
 
 from imagebuilder.engines.direct import firewall
 from imagebuilder.engines.direct.firewall.ruleset import read_firewall, ruleset
@@ -18,7 +17,6 @@ from imagebuilder.engines.direct.firewall.services import (
     entries,
     port_number,
 )
-from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import InputError, StepError
 from imagebuilder.kickstart import Kickstart
 
@@ -169,18 +167,6 @@ def test_every_service_comes_to_rules() -> None:
 
 
 # ----- the tree -----------------------------------------------------------------------------------
-
-
-class Guest(Tree):
-    """A tree in which programs are noted, not run."""
-
-    def calls(self) -> list[str]:
-        path = self.log.with_name("calls")
-        return path.read_text().splitlines() if path.exists() else []
-
-    def run(self, argv: Any, **_: Any) -> Any:
-        with self.log.with_name("calls").open("a") as file:
-            file.write(" ".join(argv) + "\n")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -449,18 +448,14 @@ def test_a_moment_that_has_no_effect_is_refused(moments: Site) -> None:
 @pytest.fixture
 def cli(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(site.cache))
 
     def run(*argv: str) -> tuple[int, str, str]:
         status = main(["-C", str(site.root), *argv])
         return (status, *capsys.readouterr())
 
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return run
 
 
 def test_the_verbs(site: Site, cli: Callable[..., tuple[int, str, str]]) -> None:
