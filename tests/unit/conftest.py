@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,16 @@ def _nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no secret of one test be masked in another: a process never forgets one."""
     monkeypatch.setattr(command, "_hidden_values", set())
     monkeypatch.setattr(command, "_hidden", re.compile(""))
+
+
+@pytest.fixture(autouse=True)
+def _signals_given_back() -> Iterator[None]:
+    """Take from the command, when the test is over, the signals that it has taken."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from imagebuilder.command import Result
 from imagebuilder.engines import Input, Made, Request, Step, StepSpec
 from imagebuilder.engines.direct.tree import Tree
+from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, measure
+from imagebuilder.image import PACKAGES as PACKAGES_FILE
 from imagebuilder.project import Project
 
 
@@ -40,6 +42,32 @@ def ended(pid: int, seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def small_image(folder: Path, *, kernel_args: tuple[str, ...] = ()) -> Image:
+    """Write an image into a folder: the facts are true, the artefacts are lines of text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ARTEFACTS:
+        (folder / name).write_text(f"this is {name}\n")
+    (folder / PACKAGES_FILE).write_text(
+        '{"format":1,"packages":[{"name":"a","version":"1","arch":"all"}]}'
+    )
+    facts = ImageFacts(
+        id="0123456789abcdef",
+        recipe="base",
+        distro="debian-12",
+        engine="direct",
+        created="2026-01-01T00:00:00Z",
+        kernel_release="6.1.0",
+        kernel_args=kernel_args,
+        tree_size=1,
+        package_count=1,
+        artefacts=tuple(measure(folder / name) for name in ARTEFACTS),
+        steps=(),
+        tools={},
+    )
+    (folder / FACTS).write_text(facts.model_dump_json())
+    return Image.open(folder)
 
 
 @dataclass

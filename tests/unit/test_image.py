@@ -3,35 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import small_image
 from pydantic import ValidationError
 
 from imagebuilder.errors import InputError
-from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, boot_script, measure
+from imagebuilder.image import FACTS, Image, boot_script, measure
 
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
-    for name in ARTEFACTS:
-        (tmp_path / name).write_text(f"this is {name}\n")
-    (tmp_path / "packages.json").write_text(
-        '{"format":1,"packages":[{"name":"a","version":"1","arch":"all"}]}'
-    )
-    facts = ImageFacts(
-        id="0123456789abcdef",
-        recipe="base",
-        distro="debian-12",
-        engine="direct",
-        created="2026-01-01T00:00:00Z",
-        kernel_release="6.1.0",
-        kernel_args=("quiet",),
-        tree_size=1,
-        package_count=1,
-        artefacts=tuple(measure(tmp_path / name) for name in ARTEFACTS),
-        steps=(),
-        tools={},
-    )
-    (tmp_path / FACTS).write_text(facts.model_dump_json())
-    return tmp_path
+    return small_image(tmp_path).path
 
 
 def test_a_whole_image(built: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import small_image
 
 from imagebuilder import pipeline, smoke, subjects
 from imagebuilder.catalog import Catalog
@@ -19,13 +19,10 @@ from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.image import (
     BOOT_SCRIPT,
-    FACTS,
     INITRD,
     KERNEL,
     ROOTFS,
     Image,
-    ImageFacts,
-    measure,
 )
 from imagebuilder.project import Project
 from imagebuilder.smoke import SmokeReport, Subject
@@ -33,41 +30,9 @@ from imagebuilder.smoke.report import digest_of
 from imagebuilder.stores.file import FileStore
 
 
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    """Give signals back: the command takes them."""
-    before = {
-        each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
-    folder = tmp_path / "image"
-    folder.mkdir()
-    names = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, "packages.json", "sbom.cdx.json", "kickstart.ks")
-    for name in names:
-        (folder / name).write_text(f"this is {name}\n")
-    (folder / "packages.json").write_text('{"packages": []}')
-    facts = ImageFacts(
-        id="0123456789abcdef",
-        recipe="base",
-        distro="debian-12",
-        engine="direct",
-        created="2026-01-01T00:00:00Z",
-        kernel_release="6.1.0",
-        kernel_args=("quiet",),
-        tree_size=1,
-        package_count=0,
-        artefacts=tuple(measure(folder / each) for each in names),
-        steps=(),
-        tools={},
-    )
-    (folder / FACTS).write_text(facts.model_dump_json())
-    return Image.open(folder)
+    return small_image(tmp_path / "image", kernel_args=("quiet",))
 
 
 @pytest.fixture

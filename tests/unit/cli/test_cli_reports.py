@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ def root(
     fake_engine: FakeEngine,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> Iterator[Path]:
+) -> Path:
     """A project whose recipe ``bad`` fails its test; the tests note what they were given."""
 
     def smoke_test(image: Image, checks: Any, options: Any, **more: Any) -> SmokeReport:
@@ -52,11 +50,7 @@ def root(
 
     monkeypatch.setattr(smoke, "smoke_test", smoke_test)
     monkeypatch.setenv("IMAGEBUILDER_CACHE", str(tmp_path / "cache"))
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    yield make_project(FILES).root
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    return make_project(FILES).root
 
 
 def test_the_formats_are_those_that_there_are() -> None:

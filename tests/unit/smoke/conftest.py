@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fakes import small_image
 from runnerkit import Guest, make_guest
 from smoke_support import Descriptions
 
 from imagebuilder.image import (
-    BOOT_SCRIPT,
-    FACTS,
-    INITRD,
-    KERNEL,
-    ROOTFS,
     Image,
-    ImageFacts,
-    measure,
 )
 from imagebuilder.smoke import firmware
 
@@ -26,26 +20,7 @@ from imagebuilder.smoke import firmware
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
     """An image whose artefacts are no artefacts: for tests that boot nothing."""
-    folder = tmp_path / "image"
-    folder.mkdir()
-    for name in (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT):
-        (folder / name).write_text(f"this is {name}\n")
-    facts = ImageFacts(
-        id="0123456789abcdef",
-        recipe="base",
-        distro="debian-12",
-        engine="direct",
-        created="2026-01-01T00:00:00Z",
-        kernel_release="6.1.0",
-        kernel_args=(),
-        tree_size=1,
-        package_count=1,
-        artefacts=tuple(measure(folder / n) for n in (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT)),
-        steps=(),
-        tools={},
-    )
-    (folder / FACTS).write_text(facts.model_dump_json())
-    return Image.open(folder)
+    return small_image(tmp_path / "image")
 
 
 @pytest.fixture
