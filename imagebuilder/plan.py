@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from imagebuilder.engines import (
 )
 from imagebuilder.engines.base import step_id
 from imagebuilder.errors import InputError
-from imagebuilder.image import Image, StepRecord
+from imagebuilder.image import FACTS, Image, StepRecord
 from imagebuilder.kickstart import Kickstart, compose
 from imagebuilder.lockfile import LockFile
 from imagebuilder.names import why_no_argument
@@ -306,6 +307,8 @@ def _ids(specs: Sequence[StepSpec]) -> dict[str, str]:
 
 
 def _image(folder: Path) -> Image | None:
+    if not os.path.exists(folder / FACTS):  # noqa: PTH110 - an error takes ten times as long
+        return None
     try:
         return Image.open(folder)
     except InputError:

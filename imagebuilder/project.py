@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imagebuilder import declaration, distro, params, secrets, shipped, template
+from imagebuilder import declaration, distro, params, secrets, shipped
 from imagebuilder.checks import Check
 from imagebuilder.checks.needs import wrong_needs
 from imagebuilder.checks.scripts import load_scripts
@@ -18,12 +18,13 @@ from imagebuilder.merge import Node
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import Recipe, SecretSource, Waiver
+from imagebuilder.rendering import Rendering
 from imagebuilder.settings import ProjectFile, read_settings
 from imagebuilder.smoke_options import wrong_rack
 from imagebuilder.toml_lines import key_lines
 
 # Where the strings of a recipe are templates.
-_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "smoke", "checks")
+_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "smoke")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +222,12 @@ class Project:
             arch=data.get("arch", "x86_64"),
             matrix=matrix,
         )
+        rendering = Rendering(values)
         for key in _RENDERED:
             if key in data and tree.value[key].has_template:
-                data[key] = _rendered(tree.value[key], key, values, member.name)
+                data[key] = rendering.value(tree.value[key], key)
+        if "checks" in data and tree.value["checks"].is_list:
+            data["checks"] = rendering.checks(tree.value["checks"])
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)
         _check_needs(recipe, tree, is_abstract=member.is_abstract)
@@ -357,23 +361,3 @@ def _place(tree: Node, key: str, name: str) -> Location:
             return Location(file=found.where.file, line=found.where.line, key=key)
         path = path.rpartition(".")[0]
     return Location(file=f"recipes/{name}.toml", key=key)
-
-
-def _rendered(node: Node, path: str, values: Mapping[str, Any], name: str) -> Any:
-    if not node.has_template:
-        return node.plain()
-    if node.is_table:
-        return {
-            key: _rendered(each, f"{path}.{key}", values, name) for key, each in node.value.items()
-        }
-    if node.is_list:
-        return [_rendered(each, f"{path}.{n}", values, name) for n, each in enumerate(node.value)]
-    where = Location(file=node.where.file, line=node.where.line, key=path)
-    rendered = template.render_value(node.value, values, where)
-    if secrets.names_in(rendered) and not path.startswith("preseed."):
-        raise InputError(
-            f"{path}: a secret is for fragments, files and preseed; this is published",
-            where=where,
-            fix="let a %post script put it into a file of the image",
-        )
-    return rendered

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+Found = TypeVar("Found")
 
 _here = threading.local()
 
@@ -28,4 +30,20 @@ def steady() -> Iterator[None]:
 def seen() -> dict[Hashable, Any] | None:
     """Return what this thread has found out; None: everything is to be looked at each time."""
     found: dict[Hashable, Any] | None = getattr(_here, "seen", None)
+    return found
+
+
+def once(key: Hashable, look: Callable[[], Found]) -> Found:
+    """Return what a look at files finds, or has found in this steady block.
+
+    Args:
+        key: what is looked at, and what for.
+        look: looks.  What it raises is not kept.
+    """
+    known = seen()
+    if known is None:
+        return look()
+    if key not in known:
+        known[key] = look()
+    found: Found = known[key]
     return found

@@ -164,14 +164,25 @@ def render(source: str, values: Mapping[str, Any], file: str) -> tuple[RenderedL
     return tuple(map(RenderedLine, made.texts, made.numbers))
 
 
-def render_value(source: str, values: Mapping[str, Any], where: Location) -> str:
+def render_value(
+    source: str,
+    values: Mapping[str, Any],
+    where: Location,
+    seen: dict[str, Hashable] | None = None,
+) -> str:
     """Render one value of a recipe, such as the command of a check.
+
+    Args:
+        source: the template.
+        values: the variables that it may use; any other is an error.
+        where: where it stands.
+        seen: as :func:`rendered` has it.
 
     Raises:
         InputError: as :func:`render`, at ``where``.
     """
     try:
-        return "\n".join(rendered(source, values, where.file).texts)
+        return "\n".join(rendered(source, values, where.file, seen).texts)
     except InputError as error:
         raise InputError(error.what, where=where, fix=error.fix) from error
 

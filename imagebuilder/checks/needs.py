@@ -40,6 +40,8 @@ def needs_of(checks: Sequence[BaseCheck]) -> tuple[tuple[int, ...], ...]:
 
 def wrong_needs(checks: Sequence[BaseCheck]) -> tuple[WrongNeed, ...]:
     """Return the needs that name no check, and one of each circle."""
+    if not any(check.needs for check in checks):
+        return ()
     known = {name for check in checks for name in (check.title, check.group)}
     wrong = [
         WrongNeed(check=n, need=m, why=f"{need!r} is neither a check nor a group of checks")

@@ -8,12 +8,13 @@ from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import InputError, joined
 from imagebuilder.remembered import Row
+from imagebuilder.steady import steady
 
 
 def list_recipes(context: Context) -> int:
     """``list``: those that are wrong are said at the end, when the others have been listed."""
     kind = "abstract" if context.args.abstract else ""
-    with planning(context) as work:
+    with steady(), planning(context) as work:
         known = work.memory.rows(kind)
         wrong: list[InputError] = []
         if known is None:

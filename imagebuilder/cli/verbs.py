@@ -15,6 +15,7 @@ from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.outlook import Outlook
 from imagebuilder.several import each as do_each
 from imagebuilder.sizes import human_size
+from imagebuilder.steady import steady
 
 # What only some verbs need is imported in place: a build that finds nothing to do is not to
 # wait for it.
@@ -28,7 +29,7 @@ T = TypeVar("T")
 def plan(context: Context) -> int:
     """``plan``."""
     is_stale = False
-    with planning(context) as work:
+    with steady(), planning(context) as work:
         for name in work.names():
             context.cancel.check()
             found = _planned(context, work, name, reasons=True, refresh=True)
@@ -205,7 +206,8 @@ def _outlooks(context: Context, work: Planning, names: Sequence[str]) -> list[Ou
     if not asked and not context.args.why:
         return None
     reasons = context.args.why or context.args.dry_run
-    found = [_planned(context, work, name, reasons=reasons) for name in names]
+    with steady():
+        found = [_planned(context, work, name, reasons=reasons) for name in names]
     return found if asked else None
 
 

@@ -27,10 +27,13 @@ from pykickstart.errors import KickstartError, KickstartParseError
 from pykickstart.handlers.control import commandMap, dataMap
 from pykickstart.version import stringToVersion
 
+from imagebuilder.kickstart.option_forms import Forms, Parsed
 from imagebuilder.memo import Memo
 
 _LINE_LIMIT = 16 << 10  # characters
 _KEPT_LINES = 20_000  # that are remembered of one version
+# A line that shlex cuts at its spaces alone: no quote, no backslash, no comment.
+_UNQUOTED = re.compile(r"[ \t!$-&(-\[\]-~]*")
 _LOCK = threading.Lock()  # the state is one; so is Python's of warnings
 
 
@@ -164,7 +167,7 @@ class Syntax:
         stringToVersion(version)  # refuses one that there is not
         module = import_module(f"pykickstart.handlers.{version.lower()}")
         plain: type[BaseHandler] = getattr(module, f"{version.upper()}Handler")
-        self._parsed: Memo[tuple[Any, ...]] = Memo(_KEPT_LINES)
+        self._forms = Forms(_KEPT_LINES)
         self._lines: Memo[ReadLine] = Memo(_KEPT_LINES)
         self._verdicts: Memo[tuple[Verdict, ...]] = Memo(_KEPT_LINES)
         self._caught: list[warnings.WarningMessage] = []
@@ -285,34 +288,35 @@ class Syntax:
         plain = parser.parse_known_args  # parse_args calls it
 
         def parse_known_args(
-            args: Sequence[str], namespace: None = None, lineno: int | None = None
+            args: Sequence[str], _namespace: None = None, lineno: int | None = None
         ) -> tuple[Namespace, list[str]]:
-            key = (id(parser), tuple(args))
-            known = self._parsed.get(key)
             if lineno is not None:
                 parser.lineno = lineno
-            if known is None:
-                self._note()
-                count = len(self._noted)
-                made: dict[str, Any] = {}
-                rest: list[str] = []
-                wrong = ""
-                try:
-                    namespace, rest = plain(args)
-                    made = vars(namespace)
-                except KickstartParseError as error:
-                    wrong = message(error)
-                self._note()
-                warned = self._noted[count:]
-                del self._noted[count:]
-                known = self._parsed.put(key, (made, rest, wrong, warned))
-            made, rest, wrong, warned = known
-            self._noted += warned
-            if wrong:
-                raise KickstartParseError(wrong, lineno=parser.lineno)
-            return Namespace(**_copied(made)), list(rest)
+            known = self._forms.parsed(parser, args, lambda words: self._read_words(plain, words))
+            self._noted += known.warned
+            if known.wrong:
+                raise KickstartParseError(known.wrong, lineno=parser.lineno)
+            return Namespace(**_copied(known.made)), list(known.rest)
 
         parser.parse_known_args = parse_known_args
+
+    def _read_words(
+        self, plain: Callable[[Sequence[str]], tuple[Namespace, list[str]]], words: Sequence[str]
+    ) -> Parsed:
+        self._note()
+        count = len(self._noted)
+        made: dict[str, Any] = {}
+        rest: list[str] = []
+        wrong = ""
+        try:
+            namespace, rest = plain(words)
+            made = vars(namespace)
+        except KickstartParseError as error:
+            wrong = message(error)
+        self._note()
+        warned = self._noted[count:]
+        del self._noted[count:]
+        return Parsed(made, rest, wrong, warned)
 
 
 def _social(classes: Mapping[str, Any]) -> frozenset[str]:
@@ -362,6 +366,8 @@ def split(text: str) -> tuple[str, ...]:
     """
     if len(text) > _LINE_LIMIT:
         raise ValueError(f"the line has more than {_LINE_LIMIT >> 10} KiB")
+    if _UNQUOTED.fullmatch(text):
+        return tuple(text.split())  # the same, in a thirtieth of the time
     return tuple(shlex.split(text, comments=True))
 
 

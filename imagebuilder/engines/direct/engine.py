@@ -31,7 +31,7 @@ from imagebuilder.engines.direct import (
 )
 from imagebuilder.engines.direct.job import Job, Outcome
 from imagebuilder.engines.direct.resolve import Resolution, resolve
-from imagebuilder.engines.direct.sources import find_sources
+from imagebuilder.engines.direct.sources import Sources, find_sources
 from imagebuilder.errors import HostError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
@@ -60,7 +60,7 @@ class DirectEngine:
         if not _can_boot(found):
             packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
-        made = self._stages(replace(request, refresh=False))
+        made = self._stages(replace(request, refresh=False), sources, found)
         return (
             StepSpec(
                 name=packages.STEP,
@@ -206,15 +206,23 @@ class DirectEngine:
             return locked.resolution(request.lock)
         return resolve(self._index(request), request.kickstart, request.reporter)
 
-    def _stages(self, request: Request) -> tuple[layering.Stage, ...]:
-        found = self._resolved(request)
+    def _stages(
+        self, request: Request, sources: Sources | None = None, found: Resolution | None = None
+    ) -> tuple[layering.Stage, ...]:
+        """Return the layers of packages.
+
+        Args:
+            request: the recipe.
+            sources: where its packages come from, if that is known.
+            found: what they come to, if that is known.
+        """
+        sources = sources or find_sources(request.resolved, request.kickstart, request.vault)
+        found = found or self._resolved(request)
         if request.lock:
             parts = layering.of_lock(request.lock)
         else:
-            parts = layering.of_index(
-                request.kickstart, found, self._index(request), request.reporter
-            )
-        sources = find_sources(request.resolved, request.kickstart, request.vault)
+            index_ = self._index(request, sources)
+            parts = layering.of_index(request.kickstart, found, index_, request.reporter)
         return layering.stages(request, sources, found, parts)
 
     def _see_that_it_fits(self, making: orders.Making) -> None:
@@ -315,8 +323,8 @@ class DirectEngine:
                 fix="build it once without --offline",
             )
 
-    def _index(self, request: Request) -> index.Index:
-        sources = find_sources(request.resolved, request.kickstart, request.vault)
+    def _index(self, request: Request, sources: Sources | None = None) -> index.Index:
+        sources = sources or find_sources(request.resolved, request.kickstart, request.vault)
         return index.open_index(
             request.cache_dir,
             sources,

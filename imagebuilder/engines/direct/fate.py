@@ -15,6 +15,7 @@ from imagebuilder.engines.direct.fate_sections import ADDONS, ANY_ADDON, SECTION
 from imagebuilder.errors import InputError, Location, joined
 from imagebuilder.kickstart import Command, Kickstart, Section
 
+_HONOURED = frozenset(name for name, row in COMMANDS.items() if row.fate.kind == "honoured")
 _UNKNOWN = Fate(
     "refused",
     "it is not known to this engine",
@@ -24,8 +25,7 @@ _UNKNOWN = Fate(
 
 def is_honoured(name: str) -> bool:
     """Return whether a command is applied, and so is an input of what is made."""
-    row = COMMANDS.get(name)
-    return row is not None and row.fate.kind == "honoured"
+    return name in _HONOURED
 
 
 def check(kickstart: Kickstart) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import lru_cache
 
 from imagebuilder.engines.direct.available import TASK, Available
 from imagebuilder.errors import InputError, listed
@@ -43,22 +44,27 @@ class Group:
 
 def problem(wish: PackageWish) -> InputError | None:
     """Return what is wrong with a line as it stands, without an index."""
+    if _is_well_named(wish.name):
+        return None
     if wish.is_group:
-        if _GROUP.match(wish.name):
-            return None
         return InputError(
             f"{wish.name!r} is not the name of a group",
             where=wish.where,
             fix="write @NAME or @^NAME, and one of --optional and --nodefaults after it, if any",
         )
-    if _NAME.match(wish.name) or (is_pattern(wish.name) and _PATTERN.match(wish.name)):
-        return None
     return InputError(
         f"{wish.name!r} is not the name of a package",
         where=wish.where,
         fix="write one name, name:arch, name=version, a pattern such as linux-headers-*, or "
         "@group on each line",
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_well_named(name: str) -> bool:
+    if name.startswith("@"):
+        return _GROUP.match(name) is not None
+    return bool(_NAME.match(name) or (is_pattern(name) and _PATTERN.match(name)))
 
 
 def is_pattern(name: str) -> bool:

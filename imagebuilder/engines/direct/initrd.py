@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 from imagebuilder import command
@@ -26,6 +27,7 @@ _SKIP = ("/usr/lib/dracut/skipcpio", "/lib/dracut/skipcpio")
 _SOURCES = tuple(sorted((Path(__file__).parent / "dracut").glob("*.sh")))
 
 
+@cache
 def module_digest() -> str:
     """Return a digest of our module of dracut."""
     return hashlib.sha256(b"\0".join(each.read_bytes() for each in _SOURCES)).hexdigest()

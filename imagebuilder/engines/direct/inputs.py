@@ -14,6 +14,7 @@ from imagebuilder.engines.direct import fate, files, package_options, preseed
 from imagebuilder.engines.direct.resolve import Resolution
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import InputError
+from imagebuilder.kickstart import Script
 from imagebuilder.names import EPOCH
 from imagebuilder.secrets import names_in
 
@@ -113,18 +114,18 @@ def _of_commands(request: Request) -> Iterator[Input]:
 def _of_sections(request: Request) -> Iterator[Input]:
     for each in request.kickstart.scripts:
         if each.kind in _SCRIPTS:
-            said = [each.body, each.interpreter, each.in_chroot, each.error_on_fail, each.log]
-            yield from Input.of_text(
-                f"%{each.kind}",
-                json.dumps(said),
-                f"%{each.kind} of {each.where}",
-                request.vault,
-                each.where,
-            )
+            said, label = _of_script(each)
+            yield from Input.of_text(f"%{each.kind}", said, label, request.vault, each.where)
     for section in request.kickstart.sections:
         if section.name == "%certificate":
             text = "\n".join([*section.words, *(line.text for line in section.body)])
             yield Input.of("%certificate", text, f"%certificate of {section.where}")
+
+
+@lru_cache(maxsize=4096)
+def _of_script(script: Script) -> tuple[str, str]:
+    said = [script.body, script.interpreter, script.in_chroot, script.error_on_fail, script.log]
+    return json.dumps(said), f"%{script.kind} of {script.where}"
 
 
 def of_files(request: Request) -> Iterator[Input]:

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from imagebuilder import command
@@ -246,14 +247,19 @@ _NEEDED = (
 
 def lacking(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return what some packages lack to boot over the network: what it is, and its package."""
-    there = list(names)
-    return [
+    return list(_lacking(tuple(names)))
+
+
+@lru_cache(maxsize=256)
+def _lacking(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(
         (what, package)
         for what, _, package, pattern in _NEEDED
-        if not any(re.fullmatch(pattern, name) for name in there)
-    ]
+        if not any(re.fullmatch(pattern, name) for name in names)
+    )
 
 
+@lru_cache(maxsize=1 << 12)
 def is_needed(name: str) -> bool:
     """Return whether a package is one of those that every image needs to boot."""
     return any(re.fullmatch(pattern, name) for *_, pattern in _NEEDED)

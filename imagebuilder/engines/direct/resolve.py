@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -142,16 +143,14 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
     Raises:
         InputError: a package or group is unknown, or they cannot be installed together.
     """
-    question = json.dumps(
-        [
-            index.required,
-            [(each.name, each.excluded, each.options) for each in kickstart.packages],
-            kickstart.weak_dependencies,
-            kickstart.ignore_missing,
-            asks_for_default(kickstart),
-        ]
+    name = _named(
+        index.required,
+        tuple((each.name, each.excluded, each.options) for each in kickstart.packages),
+        kickstart.weak_dependencies,
+        kickstart.ignore_missing,
+        asks_for_default(kickstart),
     )
-    path = index.folder / "resolved" / f"{digest_of(question)}.json"
+    path = index.folder / "resolved" / name
     key = (str(path), index.digest)
     return (
         _answers.get(key)
@@ -174,13 +173,19 @@ def resolve_names(
     Raises:
         InputError: a package is unknown, or they cannot be installed together.
     """
-    question = json.dumps([index.required, asked, kickstart.weak_dependencies])
-    path = index.folder / "resolved" / f"{digest_of(question)}.json"
+    name = _named(index.required, tuple(asked), kickstart.weak_dependencies)
+    path = index.folder / "resolved" / name
     key = (str(path), index.digest)
     known = _answers.get(key) or _stored(path, index, key)
     if known:
         return known
     return _answers.put(key, _simulated(index, tuple(asked), (), kickstart, path, reporter))
+
+
+@lru_cache(maxsize=256)
+def _named(*question: Hashable) -> str:
+    """Return the name of the file with what a wish came to."""
+    return f"{digest_of(json.dumps(question))}.json"
 
 
 def _stored(path: Path, index: Index, key: tuple[str, str]) -> Resolution | None:

@@ -24,6 +24,7 @@ from imagebuilder.kickstart import Command, Kickstart
 from imagebuilder.names import PROJECT_FILE
 from imagebuilder.project import ResolvedRecipe
 from imagebuilder.secrets import Vault, names_in
+from imagebuilder.steady import once
 
 _PATTERN = re.compile(r"^[a-z0-9*?][a-z0-9+.*?\[\]!-]*$")
 _MOMENT = "{snapshot}"  # in a line of the project file: where the moment stands
@@ -57,13 +58,18 @@ class Sources:
 
     def identity(self) -> str:
         """Return what decides which packages there are: no credentials, no places of keys."""
-        said = {each.line(): each.identity() for each in self.repositories}
-        return "".join(f"{said.get(line) or redact(line)}\n" for line in self.lines)
+        return _identity(self)
 
     def settings(self) -> tuple[str, ...]:
         """Return what apt is told of the hosts, as lines of an apt.conf."""
         found = {name: value for each in self.repositories for name, value in each.configuration()}
         return tuple(f'{name} "{value}";' for name, value in found.items())
+
+
+@lru_cache(maxsize=64)
+def _identity(sources: Sources) -> str:
+    said = {each.line(): each.identity() for each in sources.repositories}
+    return "".join(f"{said.get(line) or redact(line)}\n" for line in sources.lines)
 
 
 def find_sources(
@@ -103,7 +109,7 @@ def find_sources(
         where = Location(file="imagebuilder.toml", key=f"mirrors.{resolved.distro.id}")
         named = (_of_moment(read(each, suite, root, where), resolved.snapshot) for each in mirrors)
         return _sources([*named, *repos], (), where.file)
-    host = _host_sources(suite, apt, _state_of(apt))
+    host = _host_sources(suite, apt, once(("apt", apt), lambda: _state_of(apt)))
     if not host.lines:
         raise HostError(
             f"nothing says where packages of {suite} come from: this host's apt has no source "

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from imagebuilder.engines.base import Request, Watched
 from imagebuilder.engines.direct import index
 from imagebuilder.engines.direct.host_apt import APT
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.image import sha256_of
+from imagebuilder.steady import once
 
 _ALWAYS = 2.0**62  # seconds
+
+
+def _digest_of(used: tuple[Path, index.State]) -> str:
+    return once(("state of an index", used[0], used[1].checked), lambda: sha256_of(used[0]))
 
 
 def watched(request: Request) -> Watched | None:
@@ -41,7 +48,7 @@ def watched(request: Request) -> Watched | None:
                 ]
             )
         ),
-        texts=((str(used[0]), sha256_of(used[0])),) if used else (),
+        texts=((str(used[0]), _digest_of(used)),) if used else (),
         since=used[1].checked if used else 0.0,
         until=used[1].checked + resolved.project.settings.mirrors_age if used else _ALWAYS,
     )

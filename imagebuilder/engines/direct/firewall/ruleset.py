@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagebuilder.engines.direct.firewall.services import (
@@ -15,6 +15,7 @@ from imagebuilder.engines.direct.firewall.services import (
 )
 from imagebuilder.errors import InputError, joined, listed
 from imagebuilder.kickstart import Command
+from imagebuilder.memo import Memo
 
 _PORT = re.compile(
     r"^(?P<first>[A-Za-z0-9_][A-Za-z0-9_.+-]*?)(?:-(?P<last>[0-9]{1,5}))?:(?P<protocol>[a-z]+)$"
@@ -49,12 +50,21 @@ class Firewall:
     notes: tuple[str, ...]
 
 
-def read_firewall(commands: Iterable[Command]) -> Firewall:
+_firewalls: Memo[Firewall] = Memo(256)
+
+
+def read_firewall(commands: Sequence[Command]) -> Firewall:
     """Return what ``firewall`` lines say together: what they open adds up, the last switches.
 
     Raises:
         InputError: with the file and line of every port, service and interface that is none.
     """
+    # They are asked for when a recipe is checked, and again for the packages that they need.
+    key = tuple((each.text, each.where) for each in commands)
+    return _firewalls.get(key) or _firewalls.put(key, _read_firewall(commands))
+
+
+def _read_firewall(commands: Sequence[Command]) -> Firewall:
     enabled: bool | None = None
     trusted: dict[str, None] = {}
     ports: dict[str, None] = {}

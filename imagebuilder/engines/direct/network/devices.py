@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -26,6 +27,9 @@ from imagebuilder.memo import Memo
 _LOOPBACK = "lo"
 _DEFAULT_MTU = 1500  # of Ethernet
 
+_NAMING = re.compile(r"(?<=[ \t])--hostname=[A-Za-z0-9.-]+(?=[ \t]|$)")
+_QUOTING = re.compile(r"""["'\\#]""")
+
 _networks: Memo[Network] = Memo(256)
 
 
@@ -35,9 +39,22 @@ def read_network(commands: Sequence[Command]) -> Network:
     Raises:
         InputError: with the file and line of everything that is wrong.
     """
-    # They are asked for when a recipe is checked, and again for the packages that they need.
-    key = tuple((each.text, each.where) for each in commands)
-    return _networks.get(key) or _networks.put(key, _read_network(commands))
+    # They are asked for when a recipe is checked, and again for the packages that they need;
+    # and many recipes have the same lines but for the host's name.
+    key = tuple((_nameless(each.text), each.where) for each in commands)
+    known = _networks.get(key)
+    if known is None:
+        return _networks.put(key, _read_network(commands))
+    try:
+        names = [Said(each).hostname() for each in commands]
+    except InputError:
+        return _read_network(commands)  # which says all that is wrong
+    return replace(known, hostname=next((each for each in reversed(names) if each), ""))
+
+
+def _nameless(text: str) -> str:
+    """Return a line without the value of ``--hostname``, if that is a word as it stands."""
+    return text if _QUOTING.search(text) else _NAMING.sub("--hostname=", text)
 
 
 def _read_network(commands: Sequence[Command]) -> Network:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from imagebuilder.engines.direct.fate_network import NETWORK
 from imagebuilder.errors import InputError, Location
@@ -47,7 +48,7 @@ class Said:
     @property
     def options(self) -> frozenset[str]:
         """The options that were given, in full where the line cuts them short."""
-        return frozenset(map(_in_full, self.command.options))
+        return _all_in_full(self.command.options)
 
     def refuse(self, what: str, fix: str = "") -> InputError:
         """Return the error to raise about this line."""
@@ -153,6 +154,11 @@ def collected(errors: list[InputError]) -> Iterator[None]:
         yield
     except InputError as error:
         errors.append(error)
+
+
+@lru_cache(maxsize=1024)
+def _all_in_full(options: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(_in_full, options))
 
 
 def _in_full(option: str) -> str:
