@@ -125,6 +125,8 @@ try() {
     left=$(((limit - now + began) / 100))
     [ $left -ge 1 ] || left=1
     found=
+    # Another file, not the same one emptied: a daemon of an earlier check may still write to that.
+    rm -f "$WORK/output"
     : >"$WORK/output"
     "check_$1"
     result=$?

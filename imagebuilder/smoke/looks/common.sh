@@ -28,18 +28,21 @@ run_and_judge() {
     wanted=$1 pattern=$2 has_output=$3 whole=$4 seconds=$left
     if [ -n "$5" ] && [ "$5" -lt "$left" ]; then seconds=$5; fi
     shift 5
-    rm -f "$WORK/pipe" "$WORK/read"
+    # Its own mark: the reader of an earlier command, which a daemon holds up, makes another.
+    runs=$((${runs-0} + 1))
+    read=$WORK/read.$runs
+    rm -f "$WORK/pipe"
     mkfifo "$WORK/pipe"
     # The reader takes what is too much, so that the command is not ended by a full pipe; and
     # a daemon that the command leaves behind, with the pipe open, holds up nobody.  dd, since
     # it writes what it has read at once.
-    { dd bs=4096 count="$CAPTURE_BLOCKS" of="$WORK/output" 2>/dev/null; : >"$WORK/read"
+    { dd bs=4096 count="$CAPTURE_BLOCKS" of="$WORK/output" 2>/dev/null; : >"$read"
       exec cat >/dev/null; } <"$WORK/pipe" 3>&- &
     reader=$!
     timeout -k 2 "$seconds" "$@" </dev/null >"$WORK/pipe" 2>&1 3>&-
     status=$?
     waited=0
-    while [ ! -e "$WORK/read" ] && [ $waited -lt 10 ] && kill -0 $reader 2>/dev/null; do
+    while [ ! -e "$read" ] && [ $waited -lt 10 ] && kill -0 $reader 2>/dev/null; do
         sleep 0.1 2>/dev/null || sleep 1
         waited=$((waited + 1))
     done

@@ -82,7 +82,7 @@ class Guest:
             **more,
         }
         argv = [*self.shell, "-s"]
-        subprocess.run(argv, input=script.encode(), env=env, check=True, timeout=30, cwd=self.path)
+        subprocess.run(argv, input=script.encode(), env=env, check=True, timeout=110, cwd=self.path)
         lines = [parse(line) for line in port.read_text().splitlines()]
         assert None not in lines
         return [line for line in lines if line]

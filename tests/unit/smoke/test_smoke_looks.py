@@ -239,14 +239,30 @@ def test_the_runner_says_that_it_lives(guest: Guest) -> None:
 
 def test_tries_are_counted_and_bounded(guest: Guest) -> None:
     said = guest.said(
-        CommandCheck(command="echo x >>n; [ $(wc -l <n) = 3 ]", tries=5),
-        CommandCheck(command="false", tries=2),
-        CommandCheck(command="date +%s%N >>times; [ $(wc -l <times) = 2 ]", interval=2),
+        CommandCheck(command="echo x >>n; [ $(wc -l <n) = 3 ]", tries=5, timeout=100),
+        CommandCheck(command="false", tries=2, timeout=100),
+        CommandCheck(
+            command="date +%s%N >>times; [ $(wc -l <times) = 2 ]", interval=2, timeout=100
+        ),
     )
     assert [said[n].texts[1] for n in (1, 2, 3)] == ["passed", "failed", "passed"]
     assert [said[n].texts[5] for n in (1, 2, 3)] == ["3", "2", "2"]
     first, second = map(int, (guest.path / "times").read_text().split())
     assert second - first > 1e9
+
+
+def test_a_daemon_of_one_check_does_not_write_into_the_output_of_another(guest: Guest) -> None:
+    daemon = "until [ -e go ]; do sleep 0.1; done; echo noise; : >gone"
+    assert verdicts(
+        guest,
+        CommandCheck(command=f"({daemon}) & echo a", output="a", tries=1, timeout=100),
+        CommandCheck(
+            command=": >go; until [ -e gone ]; do sleep 0.1; done; sleep 0.2; echo b",
+            output="b",
+            tries=1,
+            timeout=100,
+        ),
+    ) == ["passed", "passed"]
 
 
 def test_a_check_waits_for_what_it_needs(guest: Guest) -> None:
