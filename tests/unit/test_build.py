@@ -255,7 +255,7 @@ def test_the_request_to_stop_ends_the_wait_for_another_build(world: World) -> No
         began = time.monotonic()
         with pytest.raises(Interrupted, match="SIGINT"):
             build(plan)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert world.engine.made == []
 
 

@@ -121,9 +121,9 @@ def test_nested_arrays() -> None:
     ],
 )
 def test_long_files_are_read_at_once(text: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     key_lines(text)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def spelled(value: Any) -> str:

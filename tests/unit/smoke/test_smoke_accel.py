@@ -12,7 +12,7 @@ from imagebuilder.progress import Cancel
 from imagebuilder.smoke import accel
 from imagebuilder.smoke.accel import KvmVerdict, choose, hung_verdict, kvm_verdict, remember
 
-PANIC = "echo '[ 2.1] Kernel panic - not syncing: VFS: Unable to mount root fs'; sleep 30\n"
+PANIC = "echo '[ 2.1] Kernel panic - not syncing: VFS: Unable to mount root fs'; sleep 300\n"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_kernel_that_wants_its_root_shows_that_it_works(
     found = verdict(tmp_path / "cache", device)
     assert found.works
     assert found.trial == "kernel"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert "-kernel vmlinuz" in trials(fake_qemu)[0]
     assert verdict(tmp_path / "cache", device) == found
     assert len(trials(fake_qemu)) == 1, "the verdict is remembered"

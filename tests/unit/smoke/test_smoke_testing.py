@@ -62,7 +62,7 @@ GOOD = (
     + report_lines(f"hello 1 {b64('6.1.0')}", "reached 50700000", "noise")
     + report_lines(f"check 1 passed 0.1 {b64('it is active')} - 1")
 )
-ALL_PASSED = report_lines("check 2 passed 0.2 - - 1", "end") + "sleep 30\n"
+ALL_PASSED = report_lines("check 2 passed 0.2 - - 1", "end") + "sleep 300\n"
 
 
 def smoke(
@@ -82,7 +82,7 @@ def test_a_good_boot(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
     )
     assert report.boots[0].failure is None
     assert report.passed
-    assert time.monotonic() - began < 10, "the machine is ended once all is said"
+    assert time.monotonic() - began < 60, "the machine is ended once all is said"
     assert report.boots[0].kernel == "6.1.0"
     assert report.boots[0].seconds_to_multi_user == 50.7
     assert list(report.boots[0].stages)[-2:] == ["multi-user.target", "checks done"]
@@ -100,7 +100,7 @@ def test_a_good_boot(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
 
 def test_a_failed_check_is_named(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
     failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')} 3"
-    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 30\n")
+    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 300\n")
     report = smoke(image, tmp_path)
     assert not report.passed
     assert report.boots[0].failure is None
@@ -145,7 +145,7 @@ def test_a_failed_check_is_named(image: Image, fake_qemu: Path, tmp_path: Path) 
             "did not reach multi-user.target",
         ),
         (GOOD, "switched itself off"),
-        (FETCH + "echo 'dracut: FATAL: no'; sleep 30\n", "dracut gave up: no"),
+        (FETCH + "echo 'dracut: FATAL: no'; sleep 300\n", "dracut gave up: no"),
     ],
 )
 def test_a_boot_that_fails_is_explained(
@@ -166,18 +166,18 @@ def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_boot_has_a_time_limit(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
-    fake_qemu.write_text("echo iPXE; sleep 30\n")
+    fake_qemu.write_text("echo iPXE; sleep 300\n")
     began = time.monotonic()
     options = SmokeOptions(boot_timeout=0.3)
     report = smoke_test(image, CHECKS, options, accel="tcg", cache_dir=tmp_path)
     assert report.boots[0].failure
     assert "never asked for the boot script" in report.boots[0].failure.what
     assert report.boots[0].failure.excerpt == "iPXE"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_a_file_that_is_gone_is_named(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
-    fake_qemu.write_text(f"rm {image.rootfs}\n" + FETCH + "fetch rootfs.squashfs\nsleep 30\n")
+    fake_qemu.write_text(f"rm {image.rootfs}\n" + FETCH + "fetch rootfs.squashfs\nsleep 300\n")
     report = smoke(image, tmp_path)
     assert report.boots[0].failure
     assert report.boots[0].failure.what.startswith("rootfs.squashfs was asked for")
@@ -202,8 +202,8 @@ def test_a_kvm_that_hangs_is_replaced_and_remembered(
     monkeypatch.setattr("imagebuilder.smoke.watch._STILL_SECONDS", 0.3)
     fake_qemu.write_text(
         'case "$*" in\n'
-        "*-kernel*) echo 'Unable to mount root fs'; sleep 30 ;;\n"
-        "*kvm*) sleep 30 ;;\n"
+        "*-kernel*) echo 'Unable to mount root fs'; sleep 300 ;;\n"
+        "*kvm*) sleep 300 ;;\n"
         f"*)\n{GOOD}{ALL_PASSED} ;;\nesac\n"
     )
     report = smoke(image, tmp_path, accel="auto")
@@ -240,7 +240,7 @@ def test_missing_tools(
 
 
 def test_cancel_leaves_nothing(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
-    fake_qemu.write_text(f"echo $$ >{tmp_path}/pid; sleep 30\n")
+    fake_qemu.write_text(f"echo $$ >{tmp_path}/pid; sleep 300\n")
     cancel = Cancel()
     with pytest.raises(Interrupted):
         smoke_test(
@@ -307,7 +307,7 @@ def test_the_kernel_path_loads_what_the_boot_script_would(
         + FETCH.replace("boot.ipxe vmlinuz initrd.img smoke.cpio", "rootfs.squashfs")
         + report_lines("hello 1 -", "reached 1", "check 1 passed 0 - - 1", "check 2 passed 0 - - 1")
         + report_lines("end")
-        + "sleep 30\n"
+        + "sleep 300\n"
     )
     options = OPTIONS.model_copy(update={"paths": ("kernel",)})
     report = smoke_test(changed, CHECKS, options, accel="tcg", cache_dir=tmp_path)
@@ -352,7 +352,7 @@ def test_a_boot_that_fails_is_repeated_if_that_is_asked_for(
     image: Image, fake_qemu: Path, tmp_path: Path
 ) -> None:
     """The machine comes up at its third boot."""
-    dead = FETCH + "echo 'dracut: FATAL: no'; sleep 30\n"
+    dead = FETCH + "echo 'dracut: FATAL: no'; sleep 300\n"
     count = f"echo >>{tmp_path}/n; [ $(wc -l <{tmp_path}/n) -ge 3 ] || {{ {dead} }}\n"
     fake_qemu.write_text(count + GOOD + ALL_PASSED)
 
@@ -377,7 +377,7 @@ def test_a_boot_that_fails_is_repeated_if_that_is_asked_for(
 
 def test_a_waived_check_fails_no_test(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
     failed = f"check 2 failed 3.0 {b64('its exit status is 1')} {b64('why')} 3"
-    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 30\n")
+    fake_qemu.write_text(GOOD + report_lines(failed, "end") + "sleep 300\n")
     waiver = Waiver(check=CHECKS[1].title, reason="ticket #7", until=date(2026, 6, 15))
 
     def outcome(today: date) -> tuple[bool, str]:
@@ -400,7 +400,7 @@ def test_the_memory_that_an_image_needs_is_found_out_and_kept(
     image: Image, fake_qemu: Path, tmp_path: Path
 ) -> None:
     """The machine comes up with 640 MiB or more."""
-    dead = FETCH + "echo 'Kernel panic - not syncing: System is deadlocked on memory'; sleep 30\n"
+    dead = FETCH + "echo 'Kernel panic - not syncing: System is deadlocked on memory'; sleep 300\n"
     small = 'mib="$*"; mib=${mib##* -m }; mib=${mib%% *}\n'
     small += f'[ "$mib" -ge 640 ] || {{ {dead} }}\n'
     fake_qemu.write_text(small + GOOD + ALL_PASSED)
@@ -434,10 +434,10 @@ def test_a_guest_that_hangs_in_its_checks_is_not_waited_for(
     image: Image, fake_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its checks would have had minutes; the runner falls silent."""
-    limits = {"kvm": 0.5, "tcg": 1.0}
+    limits = {"kvm": 0.5, "tcg": 2.0}
     monkeypatch.setattr("imagebuilder.smoke.watch._RUNNER_SILENT_SECONDS", limits)
-    alive = "".join(f"sleep 0.4; {report_lines('alive')}" for _ in range(5))
-    fake_qemu.write_text(GOOD + alive + "sleep 30\n")
+    alive = "".join(f"sleep 0.3; {report_lines('alive')}" for _ in range(10))
+    fake_qemu.write_text(GOOD + alive + "sleep 300\n")
     began = time.monotonic()
     report = smoke(image, tmp_path)
     seconds = time.monotonic() - began
@@ -445,5 +445,5 @@ def test_a_guest_that_hangs_in_its_checks_is_not_waited_for(
     assert boot.failure
     assert "the guest hung" in boot.failure.what
     assert [check.outcome for check in boot.checks] == ["passed", "not-run"]
-    assert boot.seconds > 2.5, "it was waited for as long as the runner spoke"
-    assert seconds < 20
+    assert boot.seconds > 4.5, "it was waited for as long as the runner spoke"
+    assert seconds < 60
