@@ -2,7 +2,7 @@
 
 The format is "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
 The kernel unpacks several archives one after the other; each must start at a multiple of
-four bytes, and what loads them sees to that.
+four bytes, unless it is compressed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 _ALIGNMENT = 4
 _BLOCK = 512  # archives end at such a multiple, as cpio(1) has it
@@ -39,6 +40,16 @@ def archive(entries: Iterable[Entry]) -> bytes:
     parts = [_member(number, entry) for number, entry in enumerate(entries, 1)]
     data = b"".join([*parts, _record("TRAILER!!!", b"", number=0, mode=0, links=1)])
     return data + bytes(-len(data) % _BLOCK)
+
+
+def align(path: Path) -> None:
+    """Fill the end of archives with zeros, as their format allows, so that one more can follow.
+
+    Firmware and boot loaders may put initramfs archives together without regard to where the
+    next one starts; Linux' EFI stub is one that does.
+    """
+    with path.open("ab") as file:
+        file.write(bytes(-file.tell() % _ALIGNMENT))
 
 
 def _member(number: int, entry: Entry) -> bytes:

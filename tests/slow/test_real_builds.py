@@ -49,6 +49,7 @@ def test_image_is_whole_and_its_facts_are_true(base_image: imagebuilder.Image) -
     for each in facts.artefacts:
         data = (base_image.path / each.name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (each.size, each.sha256)
+    assert base_image.initrd.stat().st_size % 4 == 0, "another archive can follow"
     packages = {each.name: each.version for each in base_image.packages().packages}
     assert len(packages) == facts.package_count
     assert {"openssh-server", "dracut-live", "systemd-sysv"} <= set(packages)

@@ -81,6 +81,7 @@ class DirectEngine:
                 inputs=(
                     inputs.ENGINE,
                     Input.of("fetching", initrd.module_digest(), "how it fetches the root"),
+                    Input.of("end", "multiple of 4 bytes", "how the initrd ends"),
                 ),
             ),
             StepSpec(

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from imagebuilder import command, sandbox
+from imagebuilder import command, cpio, sandbox
 from imagebuilder.engines import messages, squashfs
 from imagebuilder.engines.direct import (
     addition,
@@ -252,11 +252,13 @@ def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
         with contextlib.suppress(FileNotFoundError):  # another process may have pruned it
             if found:
                 shutil.copyfile(found, into)
+                cpio.align(into)
                 clock.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
                 return True
         taken = initrd.make(tree, release, into, clock.reporter)
         if changed is not None:
             initrd_reuse.keep(store, into, changed, taken)
+        cpio.align(into)
     return False
 
 
