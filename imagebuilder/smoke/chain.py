@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from imagebuilder.smoke.guest import Said, number
 
 # "  └─ssh.service @37.532s +1min 681ms": after @ when it began or was there, after + how long it
-# took (systemd-analyze(1), critical-chain).
-_LINK = re.compile(r"^[\s└─│├]*(\S+\.\w+)(?: @(\S[^+]*))?(?: ?\+(.*))?$")
+# took (systemd-analyze(1), critical-chain).  The tree is drawn in ASCII where the locale is C.
+_LINK = re.compile(r"^(?:[│|]?\s)*(?:[└├]─|[`|]-)?(\S+\.\w+)(?: @(\S[^+]*))?(?: ?\+(.*))?$")
 _SPAN = re.compile(r"([\d.]+)(min|h|ms|us|s)")
 _UNITS = {"h": 3600.0, "min": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
 

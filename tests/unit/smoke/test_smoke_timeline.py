@@ -17,6 +17,13 @@ multi-user.target @1min 18.215s
   └─basic.target @29.9s
     └─x\\x2dy.mount
 """
+# As it is in the C locale, in which the runner asks.
+CHAIN_IN_C = """\
+multi-user.target @1min 18.215s
+|-ssh.service @37.532s +1min 681ms
+| `-basic.target @29.9s
+`--.mount @20.1s +1s
+"""
 NS = "{http://www.w3.org/2000/svg}"
 
 
@@ -29,6 +36,16 @@ def test_the_critical_chain() -> None:
     )
     assert read_chain(said[:1]) == ()
     assert read_chain([Said(word="chain", texts=("x", "Bootup is not yet finished."))]) == ()
+
+
+def test_the_critical_chain_in_the_locale_of_the_guest() -> None:
+    said = [Said(word="chain", texts=("0", CHAIN_IN_C))]
+    assert [each.unit for each in read_chain(said)] == [
+        "multi-user.target",
+        "ssh.service",
+        "basic.target",
+        "-.mount",
+    ]
 
 
 def test_samples_of_memory() -> None:
