@@ -18,7 +18,7 @@ VlanName = Annotated[
 MachineName = Annotated[str, StringConstraints(pattern=r"^([1-9]|1[0-6])$")]
 
 # The ways to boot; imagebuilder/smoke/paths.py says what each is.
-BootPathName = Literal["kernel", "pxe-bios", "pxe-uefi", "uefi-http"]
+BootPathName = Literal["kernel", "pxe-bios", "pxe-uefi", "pxe-secure", "uefi-http"]
 
 
 _NARROWEST = 24  # prefix: hosts 1 to 116 of a network are taken (smoke/rack/layout.py)
@@ -66,7 +66,8 @@ class SmokeOptions(_Table):
         default=("pxe-bios",),
         min_length=1,
         description="the ways in which it is booted, one after the other: pxe-bios, pxe-uefi: "
-        "as machines with such firmware do; uefi-http: firmware fetches iPXE over HTTP; kernel: "
+        "as machines with such firmware do; pxe-secure: with Secure Boot, through shim and GRUB; "
+        "uefi-http: firmware fetches iPXE over HTTP; kernel: "
         "kernel and initrd are given to QEMU, which tests no boot script",
     )
     network: Literal["user", "rack"] = Field(
@@ -151,11 +152,12 @@ def wrong_rack(options: SmokeOptions) -> WrongRack | None:
             why="the first card takes no frames without a tag, so that nothing could boot from it",
             fix="put the card that machines boot from first, without native = false",
         )
-    if options.nics and "uefi-http" in options.paths and options.nics[0].model != _VIRTIO:
+    own = {"uefi-http", "pxe-secure"} & set(options.paths)  # paths without a ROM of the card
+    if options.nics and own and options.nics[0].model != _VIRTIO:
         return WrongRack(
             key="nics.0.model",
             why=f"the firmware has no driver for {options.nics[0].model}, so that it could not "
-            "boot over HTTP",
+            f"boot over {min(own)}",
             fix=f"let the first card be a {_VIRTIO}, or boot over pxe-uefi",
         )
     return None

@@ -30,8 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         dest="paths",
-        help="boot in this way (kernel, pxe-bios, pxe-uefi, uefi-http; all: each of them), "
-        "whatever the recipe says; can be given again",
+        help="boot in this way (kernel, pxe-bios, pxe-uefi, pxe-secure, uefi-http; all: each of "
+        "them), whatever the recipe says; can be given again",
     )
     parser.add_argument(
         "--find-memory",

@@ -32,6 +32,7 @@ from imagebuilder.smoke.machine import (
 from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, Place, Wiring
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
+from imagebuilder.smoke.secure import put
 from imagebuilder.smoke.server import serve
 from imagebuilder.smoke.sources import Served, copy
 from imagebuilder.smoke.stages import KERNEL_STARTED
@@ -102,6 +103,11 @@ def boot(
         if path.over_http:
             files[START] = Served(name=START, source=start)
             files[EFI_BINARY] = Served(name=EFI_BINARY, source=find_ipxe())
+        loaded = None
+        if path.secure or not path.from_network:
+            loaded = _load(files, subject, archive, wiring, scratch)
+        if loaded and path.secure:
+            put(wiring.tftp, loaded.kernel, loaded.initrd, loaded.args)
         argv = qemu_argv(
             path,
             accelerator,
@@ -109,7 +115,7 @@ def boot(
             wiring=wiring,
             results=results,
             scratch=scratch,
-            loaded=None if path.from_network else _load(files, subject, archive, wiring, scratch),
+            loaded=None if path.from_network else loaded,
         )
         watch: Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
@@ -178,7 +184,7 @@ def boot(
 def _load(
     files: Mapping[str, Served], subject: Subject, archive: Path, wiring: Wiring, scratch: Path
 ) -> Loaded:
-    """Put together what the boot script would load, for a machine that has no boot loader."""
+    """Put together what the boot script would load, for a machine that does not run it."""
     initrd, script = scratch / INITRD, scratch / "script"
     copy(subject.served(INITRD), initrd)
     with initrd.open("ab") as file, archive.open("rb") as source:

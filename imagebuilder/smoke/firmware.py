@@ -26,8 +26,9 @@ IPXE_PROGRAMS = (
 )
 
 _ARCH, _BOARD = "x86_64", "pc-q35-"
-# What a test without Secure Boot cannot have: such firmware wants system management mode.
-_UNWANTED = {"enrolled-keys", "requires-smm", "secure-boot", "amd-sev-es", "intel-tdx"}
+# Secure Boot wants keys, and system management mode to guard them; a test without has neither.
+_SECURE = {"enrolled-keys", "requires-smm", "secure-boot"}
+_UNWANTED = {"amd-sev-es", "intel-tdx"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,21 +57,24 @@ class Firmware:
         ]
 
 
-def find_uefi() -> Firmware:
-    """Return the host's UEFI firmware, without Secure Boot.
+def find_uefi(*, secure: bool = False) -> Firmware:
+    """Return the host's UEFI firmware.
+
+    Args:
+        secure: with Secure Boot and the keys that machines are sold with; else without.
 
     Raises:
         HostError: there is none.
     """
     for path in _descriptions():
         try:
-            found = _suitable(json.loads(path.read_bytes()))
+            found = _suitable(json.loads(path.read_bytes()), secure=secure)
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             continue  # one that cannot be read, or says things in another way, is none
         if found and found.code.exists() and found.variables.exists():
             return found
     raise HostError(
-        "there is no UEFI firmware for QEMU",
+        f"there is no UEFI firmware for QEMU{' with Secure Boot' if secure else ''}",
         fix="install it: ovmf on Debian and Ubuntu, edk2-ovmf on Fedora",
     )
 
@@ -100,13 +104,14 @@ def _descriptions() -> Iterator[Path]:
         yield first[name]
 
 
-def _suitable(said: dict[str, Any]) -> Firmware | None:
-    mapping = said["mapping"]
+def _suitable(said: dict[str, Any], *, secure: bool) -> Firmware | None:
+    mapping, features = said["mapping"], set(said["features"])
     if (
         "uefi" not in said["interface-types"]
         or mapping["device"] != "flash"
         or mapping.get("mode", "split") != "split"
-        or _UNWANTED & set(said["features"])
+        or _UNWANTED & features
+        or _SECURE & features != (_SECURE if secure else set())
         or not any(_fits(target) for target in said["targets"])
     ):
         return None

@@ -131,7 +131,7 @@ def qemu_argv(
         "-nodefaults",
         "-no-user-config",
         *path.machine,
-        *(find_uefi().argv(scratch) if path.uefi else ()),
+        *(find_uefi(secure=path.secure).argv(scratch) if path.uefi else ()),
         *(_loading(loaded) if loaded else ()),
         *accelerator_args(accelerator, translation),
         "-smp",

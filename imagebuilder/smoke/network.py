@@ -7,12 +7,15 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 # QEMU's user network has the guest at .15, and TFTP, DHCP and a gateway at .2 (qemu(1), -netdev
 # user); .100 is answered by our relay alone.
 USER_FILES_ADDRESS = "10.0.2.100"
 FIRST_SCRIPT = "boot.ipxe"  # what TFTP gives out first
+# With Secure Boot: shim, then the boot loader that it looks for beside it, and what that reads.
+SHIM, GRUB, GRUB_CONFIG = "shimx64.efi", "grubx64.efi", "grub/grub.cfg"
 # The same over HTTP, beside the image's own files; and iPXE, for firmware that boots over HTTP.
 START, EFI_BINARY = "start.ipxe", "ipxe.efi"
 
@@ -86,11 +89,12 @@ class Place:
     stays: Callable[[], bool] = lambda: False
 
 
-def user_network(folder: Path) -> Wiring:
+def user_network(folder: Path, bootfile: str = FIRST_SCRIPT) -> Wiring:
     """Return QEMU's user network, which reaches nothing but DHCP, TFTP and the test's files.
 
     Args:
         folder: a private one, whose path is short enough for a socket's (unix(7)).
+        bootfile: what DHCP has firmware fetch first, by TFTP.
     """
     tftp, server = folder / "tftp", folder / "http"
     tftp.mkdir()
@@ -99,7 +103,7 @@ def user_network(folder: Path) -> Wiring:
     )
     # "restrict" leaves the guest nothing but DHCP, TFTP and the relay.
     netdev = (
-        f"user,restrict=on,tftp={quoted(tftp)},bootfile={FIRST_SCRIPT},"
+        f"user,restrict=on,tftp={quoted(tftp)},bootfile={bootfile},"
         f"guestfwd=tcp:{USER_FILES_ADDRESS}:80-cmd:{quoted(relay)}"
     )
     return Wiring(
@@ -116,4 +120,9 @@ def quoted(value: object) -> str:
     return str(value).replace(",", ",,")
 
 
-ALONE = Place(wire=user_network)
+def alone(bootfile: str = FIRST_SCRIPT) -> Place:
+    """Return the place of a machine with no other beside it."""
+    return Place(wire=partial(user_network, bootfile=bootfile))
+
+
+ALONE = alone()

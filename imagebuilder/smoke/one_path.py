@@ -16,7 +16,7 @@ from imagebuilder.smoke.chain import read_chain, read_samples
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import number
 from imagebuilder.smoke.machine import TCG_CPU_MODELS
-from imagebuilder.smoke.network import ALONE, Place
+from imagebuilder.smoke.network import Place, alone
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.rack import Rack, boot_together, layout_of, needs_rack
 from imagebuilder.smoke.report import (
@@ -139,7 +139,7 @@ class PathTest:
 
     def _boot(self, used: Accelerator, attempt: int) -> Seen:
         if not needs_rack(self.options, self.path.name):
-            return Seen(boots=(self._boot_one(used, attempt, ALONE),))
+            return Seen(boots=(self._boot_one(used, attempt, alone(self.path.bootfile)),))
         layout = layout_of(self.options)
         log = self._folder(attempt) / RACK_LOG
         log.parent.mkdir()
@@ -150,6 +150,7 @@ class PathTest:
                 folder,
                 log,
                 over_http=self.path.over_http,
+                bootfile=self.path.bootfile,
                 cancel=self.reporter.cancel,
             ) as rack,
         ):

@@ -12,6 +12,8 @@ from imagebuilder.errors import HostError, InputError
 from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL
 from imagebuilder.recipe import BootPathName, SmokeOptions
 from imagebuilder.smoke.firmware import find_ipxe, find_uefi
+from imagebuilder.smoke.network import FIRST_SCRIPT, SHIM
+from imagebuilder.smoke.secure import find_loaders
 
 QEMU = "qemu-system-x86_64"
 ALL = "all"  # in the place of a boot path's name: each of them
@@ -27,6 +29,7 @@ class BootPath:
         machine: QEMU's arguments for the board and its firmware.
         rom: the file of QEMU that boots from the network; "" if none does.
         uefi: whether the firmware is UEFI; else it is SeaBIOS.
+        secure: whether it has Secure Boot: then shim and GRUB load the kernel, by TFTP.
         over_http: whether the firmware itself fetches iPXE, over HTTP.
         fetches: what the machine asks the server of the test for before its kernel runs.
     """
@@ -36,13 +39,19 @@ class BootPath:
     machine: tuple[str, ...]
     rom: str = ""
     uefi: bool = False
+    secure: bool = False
     over_http: bool = False
     fetches: tuple[str, ...] = ()
 
     @property
     def from_network(self) -> bool:
         """Whether the machine gets its kernel from the network, as the fleet's do."""
-        return KERNEL in self.fetches
+        return self.secure or KERNEL in self.fetches
+
+    @property
+    def bootfile(self) -> str:
+        """What the machine fetches first, if that is by TFTP."""
+        return SHIM if self.secure else FIRST_SCRIPT
 
 
 _ALL_OF_IT = (BOOT_SCRIPT, KERNEL, INITRD)
@@ -68,6 +77,18 @@ BOOT_PATHS: dict[BootPathName, BootPath] = {
             rom="efi-virtio.rom",
             uefi=True,
             fetches=_ALL_OF_IT,
+        ),
+        BootPath(
+            name="pxe-secure",
+            title="PXE through shim and GRUB, UEFI with Secure Boot",
+            # As OVMF's README has it for builds that need SMM.
+            machine=(
+                *("-machine", "q35,smm=on"),
+                *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+                *("-global", "ICH9-LPC.disable_s3=1"),
+            ),
+            uefi=True,
+            secure=True,
         ),
         BootPath(
             name="uefi-http",
@@ -131,6 +152,8 @@ def find_tools(paths: Iterable[BootPath]) -> None:
                 fix="install iPXE for QEMU: ipxe-qemu on Debian and Ubuntu",
             )
         if path.uefi:
-            find_uefi()
+            find_uefi(secure=path.secure)
+        if path.secure:
+            find_loaders()
         if path.over_http:
             find_ipxe()

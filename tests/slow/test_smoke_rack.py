@@ -18,8 +18,10 @@ from support import Cli
 
 import imagebuilder
 from imagebuilder.checks import Check, CommandCheck
-from imagebuilder.recipe import SmokeOptions
+from imagebuilder.errors import HostError
+from imagebuilder.recipe import BootPathName, SmokeOptions
 from imagebuilder.smoke import SmokeReport, Subject, load_report, report_text, smoke_test
+from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -141,11 +143,20 @@ def options(**more: Any) -> SmokeOptions:
     return SmokeOptions.model_validate(more)
 
 
+def need(path: BootPathName) -> None:
+    """See that this host has what a boot path needs."""
+    try:
+        find_tools([BOOT_PATHS[path]])
+    except HostError as error:
+        pytest.skip(f"{error.what}; {error.fix}")
+
+
 @pytest.mark.paths
-@pytest.mark.parametrize("path", ["kernel", "pxe-bios", "pxe-uefi", "uefi-http"])
+@pytest.mark.parametrize("path", BOOT_PATHS)
 def test_two_machines_see_each_other(
-    path: str, base_image: imagebuilder.Image, tmp_path: Path
+    path: BootPathName, base_image: imagebuilder.Image, tmp_path: Path
 ) -> None:
+    need(path)
     copy = tmp_path / "image"
     shutil.copytree(base_image.path, copy, ignore=shutil.ignore_patterns("smoke"))
     checks: list[Check] = [
@@ -168,6 +179,47 @@ def test_two_machines_see_each_other(
     assert [boot.machine for boot in report.boots] == [1, 2]
     assert report.passed
     assert all(NOTE in boot.notes for boot in report.boots)
+
+
+# The variable SecureBoot (UEFI 3.3): four bytes of attributes, then 1.
+SECURE = "od -An -tu1 -j4 /sys/firmware/efi/efivars/SecureBoot-*; cat /sys/kernel/security/lockdown"
+
+
+@pytest.mark.paths
+def test_with_secure_boot_the_kernel_is_locked_down(
+    base_image: imagebuilder.Image, tmp_path: Path
+) -> None:
+    need("pxe-secure")
+    copy = tmp_path / "image"
+    shutil.copytree(base_image.path, copy, ignore=shutil.ignore_patterns("smoke"))
+    report = smoke_test(
+        imagebuilder.Image.open(copy),
+        [CommandCheck(command=SECURE, matches=matches) for matches in ("^ +1$", r"\[integrity\]")],
+        options(paths=["pxe-secure"]),
+        cache_dir=tmp_path / "cache",
+    )
+    print(report_text(report))
+    assert report.passed
+
+
+@pytest.mark.paths
+def test_with_secure_boot_a_kernel_that_nobody_signed_is_refused(
+    base_image: imagebuilder.Image, tmp_path: Path
+) -> None:
+    need("pxe-secure")
+    kernel = tmp_path / "vmlinuz"
+    data = bytearray(base_image.kernel.read_bytes())
+    data[len(data) // 2] ^= 1
+    kernel.write_bytes(data)
+    subject = Subject.of_files(kernel=kernel, initrd=base_image.initrd, output=tmp_path / "out")
+    report = smoke_test(
+        subject, [], options(paths=["pxe-secure"]), cache_dir=tmp_path / "cache", accel="tcg"
+    )
+    print(report_text(report))
+    (boot,) = report.boots
+    assert boot.stage == "DHCP answered"
+    assert boot.failure
+    assert "bad shim signature" in boot.failure.excerpt
 
 
 @pytest.mark.paths

@@ -9,7 +9,8 @@ from imagebuilder.smoke.network import EFI_BINARY, FIRST_SCRIPT, START
 from imagebuilder.smoke.rack.layout import NATIVE, Layout, Network
 
 DNSMASQ = "dnsmasq"
-_UEFI_HTTP = 16  # RFC 5970 and IANA's processor architecture types: x86-64 UEFI HTTP boot
+# RFC 5970 and IANA's processor architecture types: x86-64 UEFI, and the same with HTTP boot.
+_UEFI, _UEFI_HTTP = 7, 16
 
 
 def interface(network: Network) -> str:
@@ -17,7 +18,9 @@ def interface(network: Network) -> str:
     return "rack" if network.vlan == NATIVE else f"vlan{network.vlan}"
 
 
-def configuration(layout: Layout, folder: Path, *, over_http: bool) -> str:
+def configuration(
+    layout: Layout, folder: Path, *, over_http: bool, bootfile: str = FIRST_SCRIPT
+) -> str:
     """Return dnsmasq's configuration.
 
     Machines have the same addresses whenever they ask, whoever asks in them: firmware, iPXE,
@@ -26,13 +29,16 @@ def configuration(layout: Layout, folder: Path, *, over_http: bool) -> str:
 
     Args:
         layout: the rack.
-        folder: where its leases are kept; below ``tftp`` each machine has a folder.
+        folder: where its leases are kept; below ``tftp`` each machine has a folder, named by its
+            address.
         over_http: whether iPXE gets the first script over HTTP as well.
+        bootfile: what firmware that boots by TFTP gets; iPXE's script: it gets nothing.
     """
-    return "\n".join(_lines(layout, folder, over_http=over_http)) + "\n"
+    lines = _lines(layout, folder, over_http=over_http, bootfile=bootfile)
+    return "\n".join(lines) + "\n"
 
 
-def _lines(layout: Layout, folder: Path, *, over_http: bool) -> Iterator[str]:
+def _lines(layout: Layout, folder: Path, *, over_http: bool, bootfile: str) -> Iterator[str]:
     yield from (
         # In the foreground, and as who it is: root of a namespace, where it cannot become another.
         "no-daemon",
@@ -48,8 +54,10 @@ def _lines(layout: Layout, folder: Path, *, over_http: bool) -> Iterator[str]:
         f"pid-file={folder / 'dnsmasq.pid'}",
         "enable-tftp",
         f"tftp-root={folder / 'tftp'}",
+        "tftp-unique-root=ip",
         "dhcp-userclass=set:ipxe,iPXE",
         f"dhcp-match=set:http,option:client-arch,{_UEFI_HTTP}",
+        f"dhcp-match=set:uefi,option:client-arch,{_UEFI}",
         "dhcp-option-force=tag:http,option:vendor-class,HTTPClient",
     )
     last = len(layout.machines)
@@ -73,6 +81,8 @@ def _lines(layout: Layout, folder: Path, *, over_http: bool) -> Iterator[str]:
                     yield f"dhcp-host={card.mac},set:{tag},{address},{machine.name}"
         yield f"host-record={machine.name},{layout.boot.address(number)}"
         url = layout.files_url(number)
-        script = f"{url}{START}" if over_http else f"{tag}/{FIRST_SCRIPT},,{layout.boot.server}"
+        script = f"{url}{START}" if over_http else f"{FIRST_SCRIPT},,{layout.boot.server}"
         yield f"dhcp-boot=tag:{tag},tag:ipxe,{script}"
         yield f"dhcp-boot=tag:{tag},tag:http,tag:!ipxe,{url}{EFI_BINARY}"
+        if bootfile != FIRST_SCRIPT:
+            yield f"dhcp-boot=tag:{tag},tag:uefi,tag:!ipxe,{bootfile},,{layout.boot.server}"

@@ -13,7 +13,7 @@ from imagebuilder import sandbox, tools
 from imagebuilder.command import run
 from imagebuilder.errors import HostError, ImageBuilderError, StepError
 from imagebuilder.progress import Cancel
-from imagebuilder.smoke.network import Card, Place, Wiring, quoted
+from imagebuilder.smoke.network import FIRST_SCRIPT, Card, Place, Wiring, quoted
 from imagebuilder.smoke.rack import dhcp
 from imagebuilder.smoke.rack.layout import Layout
 from imagebuilder.smoke.rack.worker import Job, port_socket
@@ -41,6 +41,7 @@ class Rack:
         folder: a private one, whose path is short enough for sockets' (unix(7)).
         log: where dnsmasq's lines go.
         over_http: whether machines get their first script over HTTP.
+        bootfile: what firmware that boots by TFTP fetches first.
         cancel: looked at several times a second.
     """
 
@@ -51,6 +52,7 @@ class Rack:
         log: Path,
         *,
         over_http: bool = False,
+        bootfile: str = FIRST_SCRIPT,
         cancel: Cancel | None = None,
     ) -> None:
         self.layout = layout
@@ -58,6 +60,7 @@ class Rack:
         self._log = log
         self._cancel = cancel
         self._over_http = over_http
+        self._bootfile = bootfile
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._served: list[socket.socket] = []
@@ -121,7 +124,8 @@ class Rack:
         return tuple(self._dropped)
 
     def _tftp(self, machine: int) -> Path:
-        return self._folder / "tftp" / self.layout.machines[machine - 1].name
+        # dnsmasq gives each client the folder of its address.
+        return self._folder / "tftp" / str(self.layout.boot.address(machine))
 
     def _take_sockets(self, control: socket.socket) -> None:
         deadline = time.monotonic() + _SETUP_SECONDS
@@ -142,7 +146,12 @@ class Rack:
         self._served = [socket.socket(fileno=each) for each in fds]
 
     def _work(self) -> None:
-        job = Job(layout=self.layout, folder=self._folder, over_http=self._over_http)
+        job = Job(
+            layout=self.layout,
+            folder=self._folder,
+            over_http=self._over_http,
+            bootfile=self._bootfile,
+        )
         with self._log.open("w", encoding="utf-8") as log:
 
             def hear(line: str) -> None:

@@ -41,6 +41,7 @@ class Job(BaseModel):
         layout: the rack.
         folder: where sockets, leases and the TFTP folder are.
         over_http: whether machines get their first script over HTTP.
+        bootfile: what firmware that boots by TFTP fetches first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,7 @@ class Job(BaseModel):
     layout: Layout
     folder: Path
     over_http: bool
+    bootfile: str
 
 
 def port_socket(folder: Path, machine: int, card: int) -> Path:
@@ -144,7 +146,10 @@ def _hand_over(job: Job) -> None:
 def _start_dhcp(job: Job) -> None:
     """Start dnsmasq in a thread, and wait until it listens."""
     config = job.folder / "dnsmasq.conf"
-    config.write_text(dhcp.configuration(job.layout, job.folder, over_http=job.over_http))
+    said = dhcp.configuration(
+        job.layout, job.folder, over_http=job.over_http, bootfile=job.bootfile
+    )
+    config.write_text(said)
     listens, failures = threading.Event(), list[ImageBuilderError]()
 
     def hear(line: str) -> None:

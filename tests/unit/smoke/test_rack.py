@@ -91,9 +91,13 @@ def test_dnsmasq_is_told_where_each_machine_boots_from(tmp_path: Path) -> None:
     pxe = configuration(layout, tmp_path, over_http=False).splitlines()
     assert "dhcp-host=52:54:00:77:02:00,set:machine2,10.77.0.12,machine2" in pxe
     assert "dhcp-host=52:54:00:77:02:01,set:machine2,10.20.7.32,machine2" in pxe
-    assert "dhcp-boot=tag:machine2,tag:ipxe,machine2/boot.ipxe,,10.77.0.1" in pxe
+    assert "dhcp-boot=tag:machine2,tag:ipxe,boot.ipxe,,10.77.0.1" in pxe
+    assert "tftp-unique-root=ip" in pxe
+    assert not [line for line in pxe if line.startswith("dhcp-boot") and "tag:uefi" in line]
     http = configuration(layout, tmp_path, over_http=True).splitlines()
     assert "dhcp-boot=tag:machine2,tag:ipxe,http://10.77.0.102/start.ipxe" in http
+    shim = configuration(layout, tmp_path, over_http=False, bootfile="shim").splitlines()
+    assert "dhcp-boot=tag:machine2,tag:uefi,tag:!ipxe,shim,,10.77.0.1" in shim
 
 
 @pytest.fixture

@@ -23,6 +23,17 @@ def test_the_first_description_that_fits_is_taken(descriptions: Descriptions) ->
     assert found.format == "raw"
 
 
+def test_secure_boot_is_taken_where_it_is_asked_for(descriptions: Descriptions) -> None:
+    descriptions("10-plain.json")
+    descriptions("20-keyless.json", features=["secure-boot", "requires-smm"])
+    with pytest.raises(HostError, match="with Secure Boot"):
+        find_uefi(secure=True)
+    folder = descriptions(
+        "30-keys.json", features=["enrolled-keys", "secure-boot", "requires-smm", "amd-sev"]
+    )
+    assert find_uefi(secure=True).code == folder / "CODE.fd"
+
+
 def test_firmware_that_is_described_but_gone_is_none(
     descriptions: Descriptions, fake_qemu: object
 ) -> None:
