@@ -1,38 +1,44 @@
 """What a smoke test costs beside the same machine started by hand, and several at once.
 
-    python tests/bench/bench_smoke.py IMAGE                 one of each, by turns, three times
+    python tests/bench/bench_smoke.py IMAGE                 one of each, by turns, four times
     python tests/bench/bench_smoke.py IMAGE --at-once 4     four tests at the same time
     python tests/bench/bench_smoke.py IMAGE --in-a-row 10   ten tests one after the other
 
-IMAGE is a built image.  By hand means: the same command line of QEMU without our instruments, the
-same files served, and nobody watching but for the line that says that the target is reached.
-Seconds of processors are those of QEMU and all else that each way starts.
+IMAGE is a built image.  By hand means: the same machine without our instruments, bounds, archive
+in the initramfs and checks; its console goes to a file, and the same files are served.  Both ways
+end with the line of the console that says that the target is reached, which one and the same
+function waits for.  Until then the seconds of processors are counted: those of the process that
+serves and watches, and those of all that it started.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from imagebuilder.checks import Check, NoFailedUnitsCheck, UnitCheck
 from imagebuilder.image import Image
-from imagebuilder.recipe import SmokeOptions
-from imagebuilder.smoke import boot as boot_module
+from imagebuilder.recipe import BootPathName, SmokeOptions
 from imagebuilder.smoke import report_text, smoke_test
-from imagebuilder.smoke.boot import boot
-from imagebuilder.smoke.machine import TCG_CPU_MODELS
+from imagebuilder.smoke.boot import boot, short_folder
+from imagebuilder.smoke.machine import TCG_CPU_MODELS, extra_args, qemu_argv
+from imagebuilder.smoke.network import ALONE, FIRST_SCRIPT
 from imagebuilder.smoke.paths import BOOT_PATHS
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
+from imagebuilder.smoke.server import serve
 from imagebuilder.smoke.stages import MULTI_USER
 from imagebuilder.smoke.subject import Subject
 
@@ -41,28 +47,74 @@ CHECKS: list[Check] = [
     UnitCheck(unit="multi-user.target"),
     NoFailedUnitsCheck(no_failed_units=True),
 ]
+REACHED = re.compile(r"Reached target (\x1b\[[\d;]*m)*multi-user\.target")
+PATIENCE = 900.0  # seconds
+TICKS = os.sysconf("SC_CLK_TCK")
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one boot: until the target, and of processors until its end."""
+    """What a boot took until the target was reached.
 
-    target: float
-    processors: float
+    Attributes:
+        clock: seconds since the machine was started.
+        own: seconds of processors of the process that serves and watches.
+        machine: those of all that it started: QEMU, and the relays of its network.
+    """
+
+    clock: float
+    own: float
+    machine: float
+
+    @property
+    def processors(self) -> float:
+        return self.own + self.machine
 
 
-def processors() -> float:
-    """Return the seconds of processor that this process and all that it waited for have used."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+def of_descendants() -> float:
+    """Return the seconds of processors of all that this process started, ended or not.
+
+    What a child leaves behind comes to us (PR_SET_CHILD_SUBREAPER), and nobody waits for it: so
+    it is there to be counted.
+    """
+    used: dict[int, float] = {}
+    children: dict[int, list[int]] = defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended just now
+        pid = int(path.parent.name)
+        children[int(words[1])].append(pid)
+        used[pid] = sum(int(each) for each in words[11:15]) / TICKS  # proc(5): with its children's
+    total, waiting = 0.0, [*children[os.getpid()]]
+    while waiting:
+        pid = waiting.pop()
+        total += used[pid]
+        waiting += children[pid]
+    return total
 
 
-def tested(image: Image, path: str, folder: Path) -> Cost:
+def until_reached(console: Path, began: float, own_before: float) -> Cost:
+    """Wait until the console says that the target is reached."""
+    while not (console.exists() and REACHED.search(console.read_text(errors="replace"))):
+        assert time.monotonic() < began + PATIENCE, "the target was not reached"
+        time.sleep(0.2)
+    clock = time.monotonic() - began
+    return Cost(clock, time.process_time() - own_before, of_descendants())
+
+
+def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
     """Boot as a test does."""
-    before = processors()
+    costs: list[Cost] = []
+    began, before = time.monotonic(), time.process_time()
+    console = folder / CONSOLE_LOG
+    waiter = threading.Thread(target=lambda: costs.append(until_reached(console, began, before)))
+    waiter.start()
     seen = boot(
         Subject.of_image(image),
-        [],
+        CHECKS,
         SmokeOptions(),
         path=BOOT_PATHS[path],
         accelerator=ACCELERATOR,
@@ -70,46 +122,36 @@ def tested(image: Image, path: str, folder: Path) -> Cost:
         on_stage=lambda _stage, _seconds: None,
         cancel=None,
     )
+    waiter.join()
     assert seen.ending == "done", seen
-    return Cost(seen.stages[MULTI_USER], processors() - before)
+    return costs[0]
 
 
-def by_hand(image: Image, path: str, folder: Path) -> Cost:
+def by_hand(image: Image, path: BootPathName, folder: Path) -> Cost:
     """Boot the same machine, and wait for nothing but the target."""
-    before = processors()
-    costs: list[float] = []
-
-    def run(argv: list[str], *_: object) -> tuple[None, str]:
-        instruments = next(n for n, each in enumerate(argv) if each.startswith("socket,id=qmp"))
-        argv = argv[: instruments - 1]
-        results = Path(next(each for each in argv if "id=results" in each).partition("path=")[2])
-        began = time.monotonic()
-        with (folder / CONSOLE_LOG).open("wb") as console:
-            process = subprocess.Popen(argv, stdout=console, stderr=console)
-            while b"reached" not in results.read_bytes():
-                assert process.poll() is None
-                time.sleep(0.2)
-            costs.append(time.monotonic() - began)
-            process.terminate()
-            process.wait()
-        return None, ""
-
-    original = boot_module._run_machine
-    boot_module._run_machine = run
-    try:
-        boot(
-            Subject.of_image(image),
-            [],
-            SmokeOptions(),
-            path=BOOT_PATHS[path],
-            accelerator=ACCELERATOR,
-            logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG, SCREENSHOT)},
-            on_stage=lambda _stage, _seconds: None,
-            cancel=None,
+    subject = Subject.of_image(image)
+    began, before = time.monotonic(), time.process_time()
+    with short_folder() as scratch, (folder / CONSOLE_LOG).open("wb") as console:
+        wiring = ALONE.wire(scratch)
+        (wiring.tftp / FIRST_SCRIPT).write_text(
+            f"#!ipxe\nset base {wiring.files_url}\nset extra-args {' '.join(extra_args(wiring))}\n"
+            f"chain {wiring.files_url}{subject.script}\n"
         )
-    finally:
-        boot_module._run_machine = original
-    return Cost(costs[0], processors() - before)
+        argv = qemu_argv(
+            BOOT_PATHS[path],
+            ACCELERATOR,
+            SmokeOptions(),
+            wiring=wiring,
+            results=scratch / "results",
+            scratch=scratch,
+        )
+        with serve(wiring.server, subject.files, lambda _transfer: None):
+            machine = subprocess.Popen(argv, stdout=console, stderr=console)
+            try:
+                return until_reached(folder / CONSOLE_LOG, began, before)
+            finally:
+                machine.terminate()
+                machine.wait()
 
 
 def compare(image: Image, path: str, rounds: int) -> None:
@@ -119,15 +161,16 @@ def compare(image: Image, path: str, rounds: int) -> None:
         for way in sorted(ways, reverse=bool(number % 2)):
             argv = [sys.executable, __file__, str(image.path), "--path", path, "--one", way]
             said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
-            ways[way].append(Cost(float(said[-2]), float(said[-1])))
+            ways[way].append(Cost(*(float(each) for each in said[-3:])))
             print(f"{way:8} {ways[way][-1]}", flush=True)
-    for what in ("target", "processors"):
-        hand, test = (
-            statistics.median(getattr(each, what) for each in ways[way])
-            for way in ("by hand", "tested")
-        )
+    for what in ("clock", "own", "machine", "processors"):
+        hand, test = ([getattr(each, what) for each in ways[way]] for way in ("by hand", "tested"))
+        whole = hand if what == "clock" else [each.processors for each in ways["by hand"]]
+        more = [100 * (b - a) / c for a, b, c in zip(hand, test, whole, strict=True)]
         print(
-            f"{what}: by hand {hand:.1f} s, tested {test:.1f} s: {100 * (test / hand - 1):+.1f} %"
+            f"{what}: by hand {statistics.median(hand):.1f} s, "
+            f"tested {statistics.median(test):.1f} s; pair by pair "
+            f"{statistics.median(more):+.1f} % ({min(more):+.1f} to {max(more):+.1f})"
         )
 
 
@@ -168,18 +211,21 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("image", type=Path)
-    parser.add_argument("--path", default="pxe-bios")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--path", choices=BOOT_PATHS, default="pxe-bios")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=0)
     parser.add_argument("--in-a-row", type=int, default=0)
     parser.add_argument("--one", choices=("by hand", "tested"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     image = Image.open(given.image.resolve())
-    ways: dict[str, Callable[[Image, str, Path], Cost]] = {"by hand": by_hand, "tested": tested}
+    ways: dict[str, Callable[[Image, BootPathName, Path], Cost]] = {
+        "by hand": by_hand,
+        "tested": tested,
+    }
     with tempfile.TemporaryDirectory(prefix="bench-") as private:
         if given.one:
-            cost = ways[given.one](image, given.path, Path(private))
-            print(cost.target, cost.processors)
+            ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            print(*astuple(ways[given.one](image, given.path, Path(private))))
             return 0
         print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
         if given.at_once or given.in_a_row:
