@@ -39,7 +39,7 @@ class Answer:
     """What a source answers to a request.
 
     Attributes:
-        status: of HTTP; 502 where nobody answered.
+        status: of HTTP; 502 where nobody answered, or the answer does not say how long it is.
         size: bytes that follow.
         headers: those that the guest is told as well.
         body: gives them; None if there are none to give.
@@ -74,12 +74,15 @@ def ask(url: str, byte_range: str = "") -> Answer:
     except urllib.error.HTTPError as error:
         error.close()
         return Answer(status=error.code)
-    except OSError:
+    except (OSError, http.client.HTTPException):
+        return Answer(status=502)
+    if answer.length is None:  # it might never end, and what is served on has a length
+        answer.close()
         return Answer(status=502)
     kept = ("Content-Range", "Accept-Ranges")
     return Answer(
         status=answer.status,
-        size=int(answer.headers.get("Content-Length") or 0),
+        size=answer.length,
         headers={name: answer.headers[name] for name in kept if name in answer.headers},
         body=answer,
     )

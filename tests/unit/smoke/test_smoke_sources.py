@@ -115,3 +115,32 @@ def test_only_http_is_spoken() -> None:
         with pytest.raises(InputError, match="no HTTP URL"):
             Served(name="x", source=url)
     assert ask("http://127.0.0.1:1/").status == 502
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nendle\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\n\r\nwho knows how long",
+        b"no HTTP at all\r\n\r\n",
+    ],
+)
+def test_what_does_not_say_how_long_it_is_is_not_fetched(said: bytes, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+                connection.recv(4096)  # until it is closed: nothing more comes from here
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/rootfs"
+        with pytest.raises(StepError, match="the server answers 502"):
+            copy(Served(name="rootfs.squashfs", source=url), tmp_path / "rootfs")
+        thread.join(20)
+        assert not thread.is_alive()
