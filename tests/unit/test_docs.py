@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from imagebuilder.cli import main
+
 ROOT = Path(__file__).resolve().parents[2]
+ALL_PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 PAGES = (
     *("recipes.md", "kickstarts.md", "lint.md"),
     *(
@@ -43,9 +48,8 @@ def test_reference_pages_are_those_that_the_code_makes(reference: ModuleType, na
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    assert len(pages) > 5
-    for page in pages:
+    assert len(ALL_PAGES) > 5
+    for page in ALL_PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
@@ -56,3 +60,50 @@ def test_readme_commands_are_files() -> None:
         assert f"```sh\n{command}\n```" in text
         assert (ROOT / command).stat().st_mode & 0o111
     assert "ci/test" in (ROOT / ".ci/run").read_text()
+
+
+def _blocks(page: Path) -> Iterator[str]:
+    """Give the commands of a page's shell blocks that are ours, without redirections."""
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("imagebuilder "):
+                yield re.split(r"\s[|>]", line)[0]
+
+
+def _spoken(page: Path) -> Iterator[str]:
+    """Give the commands of a page's text: ``imagebuilder build``, or ``build --small`` alone."""
+    verbs = "|".join(_verbs(main._parser()))
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for found in re.findall(rf"`(?:imagebuilder )?((?:{verbs}) [^`]*)`", text):
+        yield re.split(r"\s[|>]", found)[0]
+
+
+def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def test_commands_of_pages_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = [(page, line) for page in ALL_PAGES for line in _blocks(page)]
+    assert len(typed) > 60
+    for page, line in typed:
+        try:
+            main._parser().parse_args(shlex.split(line, comments=True)[1:])
+        except SystemExit:
+            pytest.fail(f"{page.name}: {line}: {capsys.readouterr().err}")
+
+
+def test_options_that_pages_speak_of_are_there() -> None:
+    spoken = [(page, text) for page in ALL_PAGES for text in _spoken(page)]
+    assert len(spoken) > 60
+    for page, text in spoken:
+        at = main._parser()
+        for word in re.findall(r"[^\s\[\]|]+", text):
+            if verbs := _verbs(at):
+                assert word in verbs, f"{page.name}: {text}"
+                at = verbs[word]
+            elif word.startswith("-"):
+                option = word.partition("=")[0] if word.startswith("--") else word[:2]
+                assert option in at._option_string_actions, f"{page.name}: {text}"
