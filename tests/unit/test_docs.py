@@ -107,3 +107,15 @@ def test_options_that_pages_speak_of_are_there() -> None:
             elif word.startswith("-"):
                 option = word.partition("=")[0] if word.startswith("--") else word[:2]
                 assert option in at._option_string_actions, f"{page.name}: {text}"
+
+
+def test_every_room_is_in_the_table_of_rooms() -> None:
+    table = (ROOT / "docs/architecture.md").read_text()
+    rooms = [
+        f"{each.name}/" if each.is_dir() else each.name
+        for each in sorted((ROOT / "imagebuilder").iterdir())
+        if (each / "__init__.py").exists() or each.suffix == ".py"
+    ]
+    assert "cli/" in rooms
+    for room in rooms:
+        assert room == "__init__.py" or f"`{room}`" in table, room
