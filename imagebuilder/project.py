@@ -21,6 +21,7 @@ from imagebuilder.recipe import Recipe, SecretSource, Waiver
 from imagebuilder.rendering import Rendering
 from imagebuilder.settings import ProjectFile, read_settings
 from imagebuilder.smoke_options import wrong_rack
+from imagebuilder.steady import once
 from imagebuilder.toml_lines import key_lines
 
 # Where the strings of a recipe are templates.
@@ -172,7 +173,10 @@ class Project:
     def fragment_dirs(self) -> tuple[Path, ...]:
         """Return the folders that fragments are looked for in: the project's, then our own."""
         both = (self.root / "kickstarts", shipped.folder("kickstarts"))
-        return tuple(path for path in dict.fromkeys(both) if path.is_dir())
+        return once(
+            ("fragment folders", self.root),
+            lambda: tuple(path for path in dict.fromkeys(both) if path.is_dir()),
+        )
 
     def declaration(self, name: str, where: Location | None = None) -> Declaration:
         """Read the recipe of that name as its file declares it.
@@ -198,7 +202,7 @@ class Project:
 
     def _resolved(self, member: Member) -> ResolvedRecipe:
         tree = _with_defaults(member)
-        data = tree.plain()
+        data = {key: each.plain() for key, each in tree.value.items() if key != "checks"}
         if member.is_abstract:
             data["abstract"] = True
         source = Declaration(
@@ -226,7 +230,7 @@ class Project:
         for key in _RENDERED:
             if key in data and tree.value[key].has_template:
                 data[key] = rendering.value(tree.value[key], key)
-        if "checks" in data and tree.value["checks"].is_list:
+        if "checks" in tree.value:
             data["checks"] = rendering.checks(tree.value["checks"])
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -31,6 +32,7 @@ from imagebuilder.template import is_template
 SHIPPED = "imagebuilder/"  # before the name of a recipe that comes with imagebuilder
 
 
+@lru_cache(maxsize=1 << 12)
 def _fragment_name(value: str) -> str:
     parts = value.split("/")
     if (

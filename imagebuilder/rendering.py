@@ -68,6 +68,8 @@ class Rendering:
         Raises:
             InputError: as :meth:`value`.
         """
+        if not node.is_list:
+            return node.plain()  # type: ignore[no-any-return]  # the model refuses it
         return [self._checked(each, f"checks.{n}") for n, each in enumerate(node.value)]
 
     def _checked(self, node: Node, path: str) -> Any:

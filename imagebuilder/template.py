@@ -277,7 +277,8 @@ def _run(known: _Compiled, values: Mapping[str, Any]) -> Rendered:
         text = "".join(known.template.root_render_func(context))
     except Exception:
         known.template.environment.handle_exception()  # gives the lines of the template
-    known.names = tuple(sorted({*known.names, *context.asked}))
+    if not context.asked.issubset(known.names):
+        known.names = tuple(sorted({*known.names, *context.asked}))
     lines = tuple(unmarked(text))
     return Rendered(tuple(each for each, _ in lines), tuple(number for _, number in lines))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, chain, groupby
 from typing import overload
 
@@ -65,6 +64,8 @@ class Lines(Sequence[Line]):
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         self.blocks = tuple(block for block in blocks if block.texts)
+        self._texts: tuple[str, ...] | None = None
+        self._ends: list[int] | None = None
 
     @classmethod
     def of(cls, lines: Sequence[Line]) -> Lines:
@@ -86,14 +87,19 @@ class Lines(Sequence[Line]):
             for file, via, group in groups
         )
 
-    @cached_property
+    # Not by cached_property: until Python 3.12 it takes a lock, which costs more than most lines.
+    @property
     def texts(self) -> tuple[str, ...]:
         """The texts of all lines."""
-        return tuple(chain.from_iterable(block.texts for block in self.blocks))
+        if self._texts is None:
+            self._texts = tuple(chain.from_iterable(block.texts for block in self.blocks))
+        return self._texts
 
-    @cached_property
+    @property
     def _starts(self) -> list[int]:
-        return list(accumulate((len(block.texts) for block in self.blocks), initial=0))
+        if self._ends is None:
+            self._ends = list(accumulate((len(block.texts) for block in self.blocks), initial=0))
+        return self._ends
 
     def where(self, n: int) -> Location:
         """Return the place of the line with that index."""

@@ -56,7 +56,7 @@ class Forms:
             return self._known.put(exact, read(words))
         of_form = self._known.get((id(parser), form))
         if of_form is not None:
-            return _filled(of_form, values)
+            return self._known.put(exact, _filled(of_form, values))
         made = read(words)
         self._known.put(exact, made)
         if not made.wrong:

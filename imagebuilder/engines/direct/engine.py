@@ -35,6 +35,7 @@ from imagebuilder.engines.direct.sources import Sources, find_sources
 from imagebuilder.errors import HostError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
+from imagebuilder.steady import once
 
 _NAMED = 5  # files that an error names
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
@@ -56,7 +57,7 @@ class DirectEngine:
         """Return packages, configure, initrd and rootfs with their inputs."""
         resolved, kickstart = request.resolved, request.kickstart
         sources = find_sources(resolved, kickstart, request.vault)
-        found = self._resolved(request)
+        found = self._resolved(request, sources)
         if not _can_boot(found):
             packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
@@ -116,7 +117,12 @@ class DirectEngine:
 
     def has(self, cache_dir: Path, step: str, step_id: str) -> bool:
         """Return whether the package layer of that id is in the cache."""
-        return step == packages.STEP and layers.facts(layers.place(cache_dir, step_id)) is not None
+        if step != packages.STEP:
+            return False
+        return once(
+            ("package layer", cache_dir, step_id),
+            lambda: layers.facts(layers.place(cache_dir, step_id)) is not None,
+        )
 
     def make_lock(self, request: Request, keep: Sequence[LockedPackage] = ()) -> LockFile:
         """Return a new lock file; see :class:`~imagebuilder.engines.LockingEngine`."""
@@ -200,12 +206,12 @@ class DirectEngine:
             notes=outcome.notes,
         )
 
-    def _resolved(self, request: Request) -> Resolution:
+    def _resolved(self, request: Request, sources: Sources | None = None) -> Resolution:
         """Return the packages; those of a lock file without a look at any index."""
         if request.lock:
             locked.check_fits(request, request.lock, orders.arch(request.resolved))
             return locked.resolution(request.lock)
-        return resolve(self._index(request), request.kickstart, request.reporter)
+        return resolve(self._index(request, sources), request.kickstart, request.reporter)
 
     def _stages(
         self, request: Request, sources: Sources | None = None, found: Resolution | None = None
@@ -218,7 +224,7 @@ class DirectEngine:
             found: what they come to, if that is known.
         """
         sources = sources or find_sources(request.resolved, request.kickstart, request.vault)
-        found = found or self._resolved(request)
+        found = found or self._resolved(request, sources)
         if request.lock:
             parts = layering.of_lock(request.lock)
         else:

@@ -150,11 +150,11 @@ def used(cache_dir: Path, sources: Sources, arch: str) -> tuple[Path, State] | N
     return (folder / _STATE, state) if state and state == _read_state(folder) else None
 
 
+@lru_cache(maxsize=64)
 def _folder(cache_dir: Path, sources: Sources, arch: str) -> Path:
     return Path(f"{cache_dir}/apt/{_name(sources, arch)}")
 
 
-@lru_cache(maxsize=64)
 def _name(sources: Sources, arch: str) -> str:
     said = "\n".join((sources.text, sources.identity(), *sources.settings(), arch))
     return digest_of(said)[:16]
@@ -189,17 +189,17 @@ def _index(folder: Path, state: State, sources: Sources) -> Index:
 
 
 def _read_state(folder: Path) -> State | None:
-    path = folder / _STATE
+    path = f"{folder}/{_STATE}"
     try:
-        facts = path.stat()
+        facts = os.stat(path)  # noqa: PTH116 - thrice for each of many recipes
         return _state(path, facts.st_mtime_ns, facts.st_ino)
     except (OSError, ValidationError):
         return None
 
 
 @lru_cache(maxsize=64)
-def _state(path: Path, _changed: int, _inode: int) -> State:
-    return State.model_validate_json(path.read_bytes())
+def _state(path: str, _changed: int, _inode: int) -> State:
+    return State.model_validate_json(Path(path).read_bytes())
 
 
 def _update(folder: Path, sources: Sources, arch: str, reporter: Reporter) -> State:

@@ -181,6 +181,8 @@ def _twice(kickstart: Kickstart) -> list[InputError]:
 
 
 def _languages(section: Section) -> list[InputError]:
+    if not any(each in INST_LANGS for each in section.options):
+        return []
     text = section.value(*INST_LANGS)
     return [
         InputError(
