@@ -23,6 +23,7 @@ _NAMED: Mapping[str, tuple[str, str]] = {
 # Commands that are told of in another way, or that say nothing of an image.
 _TOLD = ("services", "bootloader", "firewall", *_NAMED)
 _MASK = "********"
+_NAME = 100  # characters of what a check is called
 
 Thing = tuple[str, str]  # kind and name
 
@@ -137,8 +138,19 @@ def _of_recipe(side: Rendered, kickstart: Kickstart) -> Things:
         said += " template" if entry.template else ""
         yield ("file", entry.path), _state(said, resolved.place(f"files.{n}"))
     for n, check in enumerate(recipe.checks):
-        said = _plain(check.model_dump(mode="json", exclude_defaults=True))
-        yield ("check", said), _state("yes", resolved.place(f"checks.{n}"))
+        title = _one_line(check.title)
+        number[title] += 1
+        name = title if number[title] == 1 else f"{title} (number {number[title]})"
+        asked = check.model_dump(mode="json", exclude_defaults=True)
+        yield (
+            ("check", name),
+            State(
+                value=_plain(asked),
+                shown="yes",
+                where=resolved.place(f"checks.{n}"),
+                text=_beside(title, asked),
+            ),
+        )
     for n, line in enumerate(recipe.preseed):
         name = " ".join(line.split()[:2])
         value = " ".join(line.split()[2:])
@@ -155,6 +167,17 @@ _SETTINGS = (
     *("summary", "distro", "arch", "engine", "image", "livemedia", "smoke"),
     *("locked", "snapshot", "secrets"),
 )
+
+
+def _one_line(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= _NAME else f"{plain[: _NAME - 1]}…"
+
+
+def _beside(title: str, asked: Mapping[str, Any]) -> str:
+    """Return what a check asks for that its title does not say."""
+    said = ((key, _plain(value)) for key, value in asked.items() if key != "name")
+    return redact("\n".join(f"{key}: {value}" for key, value in said if value not in title))
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:

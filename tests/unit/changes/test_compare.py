@@ -130,6 +130,30 @@ def test_secrets_are_compared_and_never_shown(
         assert f"{number}-password" not in out
 
 
+def test_a_check_is_told_by_its_title(root: Path) -> None:
+    with (root / "recipes/a.toml").open("a") as file:
+        file.write(
+            '[[checks]]\nname = "it answers"\ncommand = """\nping host\nping other\n"""\n'
+            '[[checks]]\nunit = "ssh.service"\n'
+        )
+    of_a = next(
+        each for each in find_changes(Project.open(root), in_detail=True).images if each.name == "a"
+    )
+    assert [(str(each), each.detail) for each in of_a.differences] == [
+        ("+ check it answers", "+command: ping host\n+ping other"),
+        ("+ check unit ssh.service active", ""),
+    ]
+    commit(root)
+    path = root / "recipes/a.toml"
+    path.write_text(path.read_text().replace("ping other", "ping another"))
+    of_a = next(
+        each for each in find_changes(Project.open(root), in_detail=True).images if each.name == "a"
+    )
+    assert [(str(each), each.detail) for each in of_a.differences] == [
+        ("~ check it answers", " command: ping host\n-ping other\n+ping another"),
+    ]
+
+
 def test_copied_files_show_their_lines(root: Path) -> None:
     (root / "motd").write_text("hello\nfleet\n")
     (found,) = find_changes(Project.open(root), in_detail=True).images[0].differences
