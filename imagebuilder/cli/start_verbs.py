@@ -120,7 +120,7 @@ def _tell(context: Context, made: Imported) -> None:
         _list(context, title, lines)
     refused = [f"{each.where}: {each.what}" + _fix(each.fix) for each in made.refused]
     _list(context, "will not be built as it is:", refused)
-    _list(context, "has no effect on a live image:", made.without_effect)
+    _list(context, "the engine notes:", made.without_effect)
     out.say(f"now: imagebuilder show {made.recipe}; imagebuilder lint {made.recipe}")
 
 

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from imagebuilder import distro
+
 _LONGEST = 200  # characters of a summary
 _NO_SUMMARY = re.compile(r"^(?:version=|platform=|!|-\*-|vim?:|[^A-Za-z]*$)", re.IGNORECASE)
 
@@ -19,12 +21,14 @@ def recipe_text(*, file: str, fragment: str, distro_id: str, lines: Sequence[str
         distro_id: the distribution.
         lines: the kickstart's, for a summary.
     """
+    # Debian's is the default; the others have one that can make images of them.
+    engine = "" if distro.find(distro_id).family == "debian" else 'engine = "livemedia"\n'
     return f"""\
 # Made of {_shown(file)} by imagebuilder import.
 
 summary = {_quoted(_summary(lines) or f"Imported from {file}")}
 distro = "{distro_id}"
-kickstarts = [{_quoted(fragment)}]
+{engine}kickstarts = [{_quoted(fragment)}]
 
 # What the image must be when it has booted:
 # [[checks]]

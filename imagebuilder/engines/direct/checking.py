@@ -30,7 +30,8 @@ def check(request: Request) -> tuple[str, ...]:
         raise InputError(
             f"the direct engine makes no images of {resolved.distro.id}",
             where=resolved.place("distro"),
-            fix="it makes Debian's; another engine may make these",
+            fix="it makes Debian's; livemedia-creator makes those of Fedora, RHEL and their kin: "
+            'engine = "livemedia"',
         )
     if resolved.recipe.arch != distro.host_arch():
         raise InputError(

@@ -271,6 +271,8 @@ def test_the_distribution_is_guessed(
     made = taken(project, tmp_path, text)
     assert made.distro == distro_id
     assert made.guessed
+    wanted = "direct" if distro_id.startswith("debian") else "livemedia"
+    assert Project.open(project.root).resolve(made.recipe).recipe.engine == wanted
     named = taken(project, tmp_path, text, distro_id=distro_id)
     assert (named.distro, named.guessed) == (distro_id, "")
 
