@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import Any
 
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.errors import InputError, joined
 from imagebuilder.remembered import Row
 from imagebuilder.steady import steady
+
+
+def add(sub: Any, common: argparse.ArgumentParser) -> None:
+    """Add the verbs to the command line."""
+
+    def verb(name: str, text: str, function: object) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = sub.add_parser(
+            name, help=text, description=text, parents=[common]
+        )
+        made.set_defaults(verb=function)
+        return made
+
+    listing = verb("list", "List the recipes of the project.", list_recipes)
+    listing.add_argument(
+        "--abstract", action="store_true", help="those too that are only there to be extended"
+    )
+    showing = verb("show", "Show a recipe as resolved, and its kickstart.", show)
+    showing.add_argument("name", metavar="NAME")
+    showing.add_argument(
+        "--why", metavar="KEY", default="", help="say which file and line gave a value"
+    )
+    mending = verb("doctor", "Say what this host can do, and mend what it lacks.", doctor)
+    mending.add_argument(
+        "--clean",
+        action="store_true",
+        help="instead remove what livemedia-creators that were killed left on this host",
+    )
+    mending.add_argument("--yes", action="store_true", help="remove it without asking")
+    mending.add_argument(
+        "--below",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="look for its folders there, too (/var/tmp, /tmp)",
+    )
 
 
 def list_recipes(context: Context) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imagebuilder.cli import signing_verbs
 from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
-from imagebuilder.cli.test_reports import TestReports
+from imagebuilder.cli.smoke_reports import SmokeReports
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, Location
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.outlook import Outlook
@@ -70,7 +70,7 @@ def test(context: Context) -> int:
         if outlooks is not None:
             return _question(context, any(_untested(context, work, each) for each in outlooks))
 
-        reports = TestReports(context.args.reports, names)
+        reports = SmokeReports(context.args.reports, names)
         channel = context.args.compare
         catalog = _catalog(context, work) if channel else None
 
@@ -105,7 +105,7 @@ def publish(context: Context) -> int:
 
         signers = signing_verbs.signers(context)  # a key that is not there is said first
 
-        reports = TestReports(context.args.reports, names)
+        reports = SmokeReports(context.args.reports, names)
 
         def make(name: str) -> Release:
             override = context.args.untested
@@ -296,7 +296,7 @@ def _test(
     context: Context,
     work: Planning,
     image: Image,
-    reports: TestReports,
+    reports: SmokeReports,
     catalog: Catalog | None,
     channel: str,
 ) -> SmokeReport:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from imagebuilder.cli import main
+from imagebuilder.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -72,7 +72,7 @@ def _blocks(page: Path) -> Iterator[str]:
 
 def _spoken(page: Path) -> Iterator[str]:
     """Give the commands of a page's text: ``imagebuilder build``, or ``build --small`` alone."""
-    verbs = "|".join(_verbs(main._parser()))
+    verbs = "|".join(_verbs(command_line.parser()))
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for found in re.findall(rf"`(?:imagebuilder )?((?:{verbs}) [^`]*)`", text):
         yield re.split(r"\s[|>]", found)[0]
@@ -90,7 +90,7 @@ def test_commands_of_pages_can_be_typed(capsys: pytest.CaptureFixture[str]) -> N
     assert len(typed) > 60
     for page, line in typed:
         try:
-            main._parser().parse_args(shlex.split(line, comments=True)[1:])
+            command_line.parser().parse_args(shlex.split(line, comments=True)[1:])
         except SystemExit:
             pytest.fail(f"{page.name}: {line}: {capsys.readouterr().err}")
 
@@ -99,7 +99,7 @@ def test_options_that_pages_speak_of_are_there() -> None:
     spoken = [(page, text) for page in ALL_PAGES for text in _spoken(page)]
     assert len(spoken) > 60
     for page, text in spoken:
-        at = main._parser()
+        at = command_line.parser()
         for word in re.findall(r"[^\s\[\]|]+", text):
             if verbs := _verbs(at):
                 assert word in verbs, f"{page.name}: {text}"

@@ -15,7 +15,7 @@ import pytest
 from pipelines import expressions
 from ruamel.yaml import YAML
 
-from imagebuilder.cli import main as command
+from imagebuilder.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ci/pipelines"
@@ -78,7 +78,7 @@ def test_their_commands_are_ours(path: Path) -> None:
     found = [each for text in scripts(load(path)) for each in commands(text)]
     assert found
     for each in found:
-        command._parser().parse_args(each)  # ends the test with argparse's words otherwise
+        command_line.parser().parse_args(each)  # ends the test with argparse's words otherwise
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

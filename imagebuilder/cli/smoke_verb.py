@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from imagebuilder.cli import verbs
 from imagebuilder.cli.context import Context
-from imagebuilder.cli.test_reports import TestReports
+from imagebuilder.cli.smoke_reports import SmokeReports
 from imagebuilder.errors import InputError
 from imagebuilder.names import PROJECT_FILE
 
 if TYPE_CHECKING:
     from imagebuilder.smoke import SmokeReport, Subject
     from imagebuilder.subjects import Question
-
-__test__ = False  # no tests of ours, whatever pytest takes it for
 
 _FILES = ("kernel", "initrd", "rootfs", "args")
 
@@ -182,7 +180,7 @@ def _test(context: Context, name: str, make: Callable[[], Subject]) -> int:
     from imagebuilder.smoke import report_error, report_text
     from imagebuilder.subjects import smoke_subject
 
-    reports = TestReports(context.args.reports, [name])
+    reports = SmokeReports(context.args.reports, [name])
 
     def work() -> SmokeReport:
         question = _question(context, name)
