@@ -13,6 +13,7 @@ _WIDTH, _LABELS, _MARGIN, _ROW = 980, 260, 16, 22
 _PLOT = _WIDTH - _LABELS - 2 * _MARGIN - 60  # 60: room for a time after the last bar
 _MEMORY_HEIGHT = 110
 _TICKS = 8  # at most so many on the axis
+_LETTERS, _WORDS = 37, 140  # of a label, and of the line below the title, that surely fit
 _STAGE, _UNIT, _MEMORY, _GRID, _TEXT, _FAILED = (
     "#4477aa",
     "#228833",
@@ -67,7 +68,7 @@ class _Picture:
         grid = SubElement(self._svg, "g")
         self._heading(title)
         if failure:
-            self._text(_MARGIN, failure[:150], _FAILED)
+            self._text(_MARGIN, failure[:_WORDS], _FAILED)
             self._y += _ROW
         top = self._y
         self._stages(stages, failed=bool(failure))
@@ -120,7 +121,7 @@ class _Picture:
         self._y = bottom + 4
 
     def _bar(self, label: str, start: float, seconds: float, colour: str) -> None:
-        self._text(_MARGIN, label if len(label) <= 40 else f"{label[:39]}…", _TEXT)
+        self._text(_MARGIN, label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…", _TEXT)
         width = max(self._x(start + seconds) - self._x(start), 1.5)
         bar = SubElement(
             self._svg,
