@@ -323,6 +323,8 @@ def _test(
 
 def _place_of_check(work: Planning, report: SmokeReport) -> Location | None:
     """Return where the first check that does not hold, or the budget, stands in the recipe."""
+    if any(boot.failure for boot in report.last_boots):
+        return None  # that is about no check
     resolved = work.project.resolve(report.recipe)
     if report.exceeded and not any(boot.failed_checks for boot in report.last_boots):
         first = report.exceeded[0]

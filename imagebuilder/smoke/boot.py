@@ -172,7 +172,7 @@ def boot(
         excerpt=console.excerpt(),
         exit_status=status,
         qemu_said=qemu_said,
-        reached_login=console.has("login:") or console.has("multi-user.target"),
+        reached_login=bool(console.came_up),
         limit=boot_limit,
         seconds=watch.clock(),
         path=path,

@@ -28,6 +28,9 @@ _ESCAPES = re.compile(
 # systemd's greeting; the one in an initramfs calls itself that (dracut), or names dracut.
 _NEW_ROOT = re.compile(r"^(?:\[ *\d+\.\d+\] )?Welcome to (?!.*(?:dracut|[Ii]nitramfs|initrd)).*!$")
 
+# systemd has reached its target, or agetty writes what stands above its prompt.
+_UP = re.compile(r"Reached target multi-user\.target|\blogin:|^(?!\[)\S.* ttyS0$")
+
 # systemd's line with a moving star; its last words are how long, of how long.
 _WAITS = re.compile(
     r"(?:Job |[Ss]tart job is running for )(\S.*?)(?:/start running)? \(\d[^/()]*/ "
@@ -63,6 +66,7 @@ class Console:
         self.waits_for = ""  # what systemd said last that it waits for
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
+        self.came_up = 0.0  # when the system said that it is up, or asked for a login
 
     def __enter__(self) -> Console:
         self._file = self._path.open("w", encoding="utf-8", errors="replace")
@@ -114,6 +118,8 @@ class Console:
             self.stages.setdefault(KERNEL_STARTED, now)
         elif KERNEL_STARTED in self.stages and _NEW_ROOT.search(line):
             self.stages.setdefault(ROOT_SWITCHED, now)
+        if not self.came_up and KERNEL_STARTED in self.stages and _UP.search(line):
+            self.came_up = now
 
     def _note(self, line: str, badness: Badness, meaning: str) -> None:
         known = any(each.meaning == meaning for each in self.findings)
@@ -137,10 +143,6 @@ class Console:
     def flooded(self) -> bool:
         """Whether the guest wrote more than anybody will keep or read."""
         return self._room <= 0
-
-    def has(self, text: str) -> bool:
-        """Whether one of the last lines has the text in it."""
-        return any(text in line for line in self._tail)
 
     def excerpt(self, lines: int = 15) -> str:
         """Return the lines around the one that ended the boot, or the last ones."""

@@ -1,9 +1,9 @@
 """What is put into the guest to look at it from inside, and what it says.
 
-A second initramfs archive carries a dracut hook; before the new root takes over, the hook
-copies a shell script and two units from the initramfs to ``/run``, a file system in memory
-that outlives the change of root.  So nothing of the image is changed: not its artefacts, and
-not a file of its root file system.
+A second initramfs archive carries a hook for dracut, and one for initramfs-tools; before the new
+root takes over, it copies a shell script and two units from the initramfs to ``/run``, a file
+system in memory that outlives the change of root.  So nothing of the image is changed: not its
+artefacts, and not a file of its root file system.
 """
 
 from __future__ import annotations
@@ -45,6 +45,14 @@ if [ -e /{_CARRIED}/patience.conf ]; then
     mkdir -p /run/systemd/system/service.d
     cp /{_CARRIED}/patience.conf /run/systemd/system/service.d/50-{_CARRIED}.conf
 fi
+"""
+
+# Initrds of initramfs-tools (so have live-boot and casper) read all that is in this folder, and run
+# what ORDER names before the root takes over (initramfs-tools(7)); dracut's have no such folder.
+_OTHER_HOOK_PATH = f"conf/conf.d/{_CARRIED}"
+_OTHER_HOOK = f"""\
+mkdir -p /scripts/init-bottom
+echo /{_CARRIED}/hook.sh >>/scripts/init-bottom/ORDER
 """
 
 # systemd's own limit for the start of a service (systemd-system.conf(5), and what several units
@@ -109,6 +117,8 @@ def guest_archive(
                 for name, content in (scripts or {}).items()
             ),
             *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
+            Entry(path=f"{_CARRIED}/hook.sh", content=hook),
+            Entry(path=_OTHER_HOOK_PATH, content=_OTHER_HOOK.encode()),
             *early_entries(),
         ]
     )

@@ -89,12 +89,16 @@ class Place:
     stays: Callable[[], bool] = lambda: False
 
 
-def user_network(folder: Path, bootfile: str = FIRST_SCRIPT) -> Wiring:
+def user_network(
+    folder: Path, bootfile: str = FIRST_SCRIPT, mac: str = "", args: tuple[str, ...] = ()
+) -> Wiring:
     """Return QEMU's user network, which reaches nothing but DHCP, TFTP and the test's files.
 
     Args:
         folder: a private one, whose path is short enough for a socket's (unix(7)).
         bootfile: what DHCP has firmware fetch first, by TFTP.
+        mac: the card's address; "" for QEMU's own.
+        args: kernel arguments for the machine.
     """
     tftp, server = folder / "tftp", folder / "http"
     tftp.mkdir()
@@ -107,10 +111,11 @@ def user_network(folder: Path, bootfile: str = FIRST_SCRIPT) -> Wiring:
         f"guestfwd=tcp:{USER_FILES_ADDRESS}:80-cmd:{quoted(relay)}"
     )
     return Wiring(
-        cards=(Card(id="net", netdev=netdev),),
+        cards=(Card(id="net", netdev=netdev, mac=mac),),
         files_url=f"http://{USER_FILES_ADDRESS}/",
         server=server,
         tftp=tftp,
+        args=args,
         spawns=True,  # the relay
     )
 
@@ -120,9 +125,9 @@ def quoted(value: object) -> str:
     return str(value).replace(",", ",,")
 
 
-def alone(bootfile: str = FIRST_SCRIPT) -> Place:
-    """Return the place of a machine with no other beside it."""
-    return Place(wire=partial(user_network, bootfile=bootfile))
+def alone(bootfile: str = FIRST_SCRIPT, mac: str = "", args: tuple[str, ...] = ()) -> Place:
+    """Return the place of a machine with no other beside it; see :func:`user_network`."""
+    return Place(wire=partial(user_network, bootfile=bootfile, mac=mac, args=args))
 
 
 ALONE = alone()

@@ -34,6 +34,10 @@ from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.timeline import timeline_svg
 from imagebuilder.smoke.watch import Boot
 
+_KVM_ALONE = (
+    "KVM may be to blame: with --accel auto the test would have been repeated under software "
+    "emulation"
+)
 _STARVED_SECONDS = 30.0  # from when on the reader should know
 STEP = "smoke"  # what progress calls a test
 
@@ -92,8 +96,9 @@ class PathTest:
         seen = self._boot(used, 1)
         boots: list[BootReport] = []
         attempt = 1
-        hung = [each for each in seen.boots if _kvm_is_to_blame(each)]
-        if used.used == "kvm" and may_fall_back and hung:
+        by_kvm = used.used == "kvm"
+        hung = [each for each in seen.boots if by_kvm and _kvm_is_to_blame(each)]
+        if may_fall_back and hung:
             remember(self.cache_dir, hung_verdict(used.cpu_model))
             note = (
                 f"it hung under KVM after {hung[0].seconds:.0f} s, so the test was repeated under "
@@ -111,7 +116,7 @@ class PathTest:
             )
             attempt += 1
             seen = self._boot(used, attempt)
-        last = self._reports(used, seen, attempt, [])
+        last = self._reports(used, seen, attempt, [_KVM_ALONE] if hung and not boots else [])
         for left in range(retries, 0, -1):
             if all(each.passed for each in last):
                 break
@@ -138,9 +143,11 @@ class PathTest:
         return self.logs / (name if attempt == 1 else f"{name}.{attempt}")
 
     def _boot(self, used: Accelerator, attempt: int) -> Seen:
-        if not needs_rack(self.options, self.path.name):
-            return Seen(boots=(self._boot_one(used, attempt, alone(self.path.bootfile)),))
         layout = layout_of(self.options)
+        if not needs_rack(self.options, self.path.name):
+            machine = layout.machines[0]
+            place = alone(self.path.bootfile, machine.cards[0].mac, machine.args)
+            return Seen(boots=(self._boot_one(used, attempt, place),))
         log = self._folder(attempt) / RACK_LOG
         log.parent.mkdir()
         with (

@@ -32,6 +32,8 @@ _AFTERMATH_SECONDS = 2.0  # what is said after a fatal line belongs to it: a tra
 _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is still on its way
 # While checks are looked at, the runner says a word every ten seconds, whatever it waits for.
 _RUNNER_SILENT_SECONDS = {"kvm": 60.0, "tcg": 300.0}
+# After the console said that the system is up, without a word of the runner: it is not there.
+_UNHEARD_SECONDS = {"kvm": 30.0, "tcg": 150.0}
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
 # The same while firmware fetches the kernel.  Emulated firmware is silent for ten seconds, on a
 # host that has nothing else to do.
@@ -273,6 +275,13 @@ class Watch:
             return machine
         if self.console.flooded:
             return "flood"
+        up = self.console.came_up
+        if (
+            up
+            and SYSTEMD_STARTED not in self.stages
+            and now > up + _UNHEARD_SECONDS[self._accelerator]
+        ):
+            return "unheard"
         reached = self.stages.get(MULTI_USER)
         if reached is None and ran > self._boot_limit:
             return "timeout"

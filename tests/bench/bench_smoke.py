@@ -35,7 +35,7 @@ from imagebuilder.recipe import BootPathName, SmokeOptions
 from imagebuilder.smoke import report_text, smoke_test
 from imagebuilder.smoke.boot import boot, short_folder
 from imagebuilder.smoke.machine import TCG_CPU_MODELS, extra_args, qemu_argv
-from imagebuilder.smoke.network import ALONE, FIRST_SCRIPT
+from imagebuilder.smoke.network import FIRST_SCRIPT, alone
 from imagebuilder.smoke.paths import BOOT_PATHS
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
 from imagebuilder.smoke.server import serve
@@ -47,7 +47,10 @@ CHECKS: list[Check] = [
     UnitCheck(unit="multi-user.target"),
     NoFailedUnitsCheck(no_failed_units=True),
 ]
-REACHED = re.compile(r"Reached target (\x1b\[[\d;]*m)*multi-user\.target")
+# The image's systemd says so by way of the kernel as well: what it writes to the console itself may
+# be lost when a getty takes that over.
+ARGS = ("systemd.log_target=kmsg", "systemd.log_level=info", "printk.devkmsg=on", "loglevel=7")
+REACHED = re.compile(r"systemd\[1\]: Reached target multi-user\.target")
 PATIENCE = 900.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -121,6 +124,7 @@ def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
         logs={name: folder / name for name in (CONSOLE_LOG, QEMU_LOG, SCREENSHOT)},
         on_stage=lambda _stage, _seconds: None,
         cancel=None,
+        place=alone(args=ARGS),
     )
     waiter.join()
     assert seen.ending == "done", seen
@@ -132,7 +136,7 @@ def by_hand(image: Image, path: BootPathName, folder: Path) -> Cost:
     subject = Subject.of_image(image)
     began, before = time.monotonic(), time.process_time()
     with short_folder() as scratch, (folder / CONSOLE_LOG).open("wb") as console:
-        wiring = ALONE.wire(scratch)
+        wiring = alone(args=ARGS).wire(scratch)
         (wiring.tftp / FIRST_SCRIPT).write_text(
             f"#!ipxe\nset base {wiring.files_url}\nset extra-args {' '.join(extra_args(wiring))}\n"
             f"chain {wiring.files_url}{subject.script}\n"

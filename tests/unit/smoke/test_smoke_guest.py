@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,10 +40,16 @@ def test_services_get_more_time_to_start_under_emulation_only() -> None:
 
 def test_the_guest_archive_replaces_no_directory_of_the_initrd() -> None:
     data = guest_archive("echo\n")
-    assert b"usr/lib/dracut/hooks/pre-pivot/" in data
-    assert b"var/lib/dracut/hooks/pre-pivot/" in data
-    for folder in (b"usr", b"usr/lib", b"lib", b"var", b"var/lib", b"run"):
-        assert b"\0" + folder + b"\0" not in data
+    paths = {each.decode() for each in re.findall(rb"070701[0-9A-F]{104}([^\0]+)\0", data)}
+    hooks = {
+        "usr/lib/dracut/hooks/pre-pivot/95-imagebuilder-smoke.sh",
+        "var/lib/dracut/hooks/pre-pivot/95-imagebuilder-smoke.sh",
+        "conf/conf.d/imagebuilder-smoke",  # of initramfs-tools
+    }
+    assert hooks <= paths
+    assert paths.isdisjoint(
+        {"usr", "usr/lib", "lib", "var", "var/lib", "run", "conf", "conf/conf.d"}
+    )
 
 
 @pytest.mark.parametrize(

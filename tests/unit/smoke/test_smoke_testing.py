@@ -219,6 +219,10 @@ def test_a_kvm_that_hangs_is_replaced_and_remembered(
     again = smoke(image, tmp_path, accel="auto")
     assert again.boots[0].accelerator.used == "tcg"
     assert not again.boots[0].notes
+    asked = smoke(image, tmp_path, accel="kvm")
+    (only,) = asked.boots
+    assert not asked.passed
+    assert "--accel auto" in only.notes[0]
 
 
 def test_what_cannot_be_asked_is_refused(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
@@ -332,6 +336,22 @@ def test_a_boot_script_without_a_kernel_cannot_be_taken_apart(
     with pytest.raises(InputError, match="loads no kernel"):
         smoke_test(image, CHECKS, options, accel="tcg", cache_dir=tmp_path)
     assert not list(image.smoke_dir.glob("*"))
+
+
+def test_arguments_of_the_fleet_reach_a_machine_that_is_alone(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    (image.path / BOOT_SCRIPT).write_text("kernel ${base}vmlinuz quiet ${extra-args} || goto x\n")
+    artefacts = tuple(measure(image.path / each.name) for each in image.facts.artefacts)
+    changed = Image(path=image.path, facts=image.facts.model_copy(update={"artefacts": artefacts}))
+    options = SmokeOptions(
+        paths=("kernel",), args=("role=compute{machine}", "BOOTIF={mac}"), boot_timeout=60
+    )
+    fake_qemu.write_text("exit 1\n")
+    smoke_test(changed, CHECKS, options, accel="tcg", cache_dir=tmp_path / "cache")
+    said = (image.smoke_dir / "kernel" / "qemu.log").read_text()
+    assert "role=compute1 BOOTIF=52:54:00:77:01:00" in said
+    assert "virtio-net-pci,netdev=net,mac=52:54:00:77:01:00" in said
 
 
 def test_each_path_of_a_recipe_is_booted(image: Image, fake_qemu: Path, tmp_path: Path) -> None:

@@ -134,3 +134,31 @@ def test_stages_in_the_order_of_a_boot(guest: Guest) -> None:
     assert guest.watch.asked_for(KERNEL)
     assert furthest(guest.watch.stages) == KERNEL_STARTED
     assert furthest({}) == "power-on"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[  OK  ] Reached target multi-user.target - Multi-User System.",
+        "Debian GNU/Linux 12 debian ttyS0",
+        "debian login: ",
+    ],
+)
+def test_a_system_that_is_up_and_has_no_runner_is_not_waited_for(guest: Guest, line: str) -> None:
+    guest.now = 10.0
+    guest.console.take(line)
+    assert not guest.console.came_up, "it is firmware that speaks"
+    guest.console.take("[    0.000000] Linux version 6.1.0")
+    guest.console.take("[    0.050000] Kernel command line: console=ttyS0")
+    guest.now = 210.0
+    guest.console.take(line)
+    assert guest.over(350.0) == ""
+    assert guest.over(370.0) == "unheard"
+
+
+def test_a_system_whose_runner_reports_is_given_its_time(guest: Guest) -> None:
+    guest.console.take("[    0.000000] Linux version 6.1.0")
+    guest.now = 10.0
+    guest.console.take("Debian GNU/Linux 12 debian ttyS0")
+    guest.results.write_text("hello 1 Ni4xLjA=\n")
+    assert guest.over(400.0) == ""
