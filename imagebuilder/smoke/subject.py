@@ -86,7 +86,8 @@ class Subject:
             rootfs: the root file system that the initrd fetches, if it fetches one.
             args: the kernel's arguments.  ``{rootfs}`` stands for the URL of the root file
                 system, ``{base}`` for that of the folder of all files.  If they name no root
-                and there is a root file system, those for dracut's live image come before them.
+                and have no ``{rootfs}``, and there is a root file system, those for dracut's live
+                image come before them.
             name: what the report calls it; as a recipe's name.
             kernel_release: what ``uname -r`` should say.
             output: the folder for the report and the logs.
@@ -110,7 +111,8 @@ class Subject:
             except OSError as error:
                 raise InputError(f"{path} cannot be read: {error.strerror}") from error
         words = args.split()
-        if rootfs and not any(word.startswith("root=") for word in words):
+        named = ROOTFS_WORD in args or any(word.startswith("root=") for word in words)
+        if rootfs and not named:
             words = [*root_args(ROOTFS_WORD), *words]
         line = " ".join(words)
         identity = hashlib.sha256("\n".join([*digests, line]).encode()).hexdigest()
