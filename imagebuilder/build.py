@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from imagebuilder import build_record, files, image, several, sharing
 from imagebuilder.build_record import Recorder
-from imagebuilder.engines import SharingEngine
+from imagebuilder.engines import Made, SharingEngine, Step
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
 from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
 from imagebuilder.kickstart.redact import hidden_words, shown_value
@@ -164,63 +164,7 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
         request = replace(plan.request, reporter=reporter)
         made = plan.engine.make(request, plan.steps, staging, again=again)
         with reporter.step("image", "putting the image together"):
-            began = time.monotonic()
-            (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
-            root = image.measure(staging / image.ROOTFS)
-            (staging / image.BOOT_SCRIPT).write_text(
-                image.boot_script(
-                    title=f"{plan.name} {plan.image_id}",
-                    base="${cwduri}",
-                    kernel=image.KERNEL,
-                    initrd=image.INITRD,
-                    rootfs=image.ROOTFS,
-                    rootfs_sha256=root.sha256,
-                    rootfs_size=root.size,
-                    args=plan.kernel_args,
-                )
-            )
-            installed = PackageList.model_validate_json((staging / image.PACKAGES).read_bytes())
-            (staging / image.SBOM).write_text(
-                sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
-            )
-            measured = tuple(
-                root if name == image.ROOTFS else image.measure(staging / name)
-                for name in image.ARTEFACTS
-            )
-            hidden = hidden_words(plan.kickstart.lines.texts)
-            seconds = {**made.seconds, "image": time.monotonic() - began}
-            facts = ImageFacts(
-                id=plan.image_id,
-                recipe=plan.name,
-                summary=plan.resolved.recipe.summary,
-                distro=plan.resolved.distro.id,
-                engine=plan.resolved.recipe.engine,
-                created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                kernel_release=made.kernel_release,
-                kernel_args=plan.kernel_args,
-                tree_size=made.tree_size,
-                package_count=made.package_count,
-                artefacts=measured,
-                steps=tuple(
-                    StepRecord(
-                        name=step.name,
-                        id=step.id,
-                        reused=step.name in made.reused,
-                        seconds=round(seconds.get(step.name, 0.0), 3),
-                        inputs=tuple(
-                            InputRecord(kind=each.kind, label=each.label, digest=each.digest)
-                            for each in step.inputs
-                        ),
-                    )
-                    for step in plan.steps
-                ),
-                tools={**made.tools, "imagebuilder": version("imagebuilder")},
-                params={
-                    name: shown_value(value, hidden)
-                    for name, value in plan.resolved.recipe.params.items()
-                },
-                notes=(*plan.notes, *made.notes),
-            )
+            facts = _put_together(plan, made, staging)
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
             build_record.write(recorder.record(), staging)
             _settle(plan, staging)
@@ -230,6 +174,64 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Image.open(plan.folder)
+
+
+def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
+    """Write what an image has beside what the engine made; return the facts of all of it."""
+    began = time.monotonic()
+    (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
+    root = image.measure(staging / image.ROOTFS)
+    script = image.boot_script(
+        title=f"{plan.name} {plan.image_id}",
+        base="${cwduri}",
+        kernel=image.KERNEL,
+        initrd=image.INITRD,
+        rootfs=image.ROOTFS,
+        rootfs_sha256=root.sha256,
+        rootfs_size=root.size,
+        args=plan.kernel_args,
+    )
+    (staging / image.BOOT_SCRIPT).write_text(script)
+    installed = PackageList.model_validate_json((staging / image.PACKAGES).read_bytes())
+    (staging / image.SBOM).write_text(
+        sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
+    )
+    measured = tuple(
+        root if name == image.ROOTFS else image.measure(staging / name) for name in image.ARTEFACTS
+    )
+    hidden = hidden_words(plan.kickstart.lines.texts)
+    recipe = plan.resolved.recipe
+    seconds = {**made.seconds, "image": time.monotonic() - began}
+    return ImageFacts(
+        id=plan.image_id,
+        recipe=plan.name,
+        summary=recipe.summary,
+        distro=plan.resolved.distro.id,
+        engine=recipe.engine,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        kernel_release=made.kernel_release,
+        kernel_args=plan.kernel_args,
+        tree_size=made.tree_size,
+        package_count=made.package_count,
+        artefacts=measured,
+        steps=tuple(_record(each, made, seconds) for each in plan.steps),
+        tools={**made.tools, "imagebuilder": version("imagebuilder")},
+        params={name: shown_value(value, hidden) for name, value in recipe.params.items()},
+        notes=(*plan.notes, *made.notes),
+    )
+
+
+def _record(step: Step, made: Made, seconds: Mapping[str, float]) -> StepRecord:
+    return StepRecord(
+        name=step.name,
+        id=step.id,
+        reused=step.name in made.reused,
+        seconds=round(seconds.get(step.name, 0.0), 3),
+        inputs=tuple(
+            InputRecord(kind=each.kind, label=each.label, digest=each.digest)
+            for each in step.inputs
+        ),
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from imagebuilder.catalog import layout, leases, read, rules
 from imagebuilder.catalog.model import Channel, Release, parse
 from imagebuilder.catalog.moves import path_to
-from imagebuilder.catalog.records import ReleaseName, Running
+from imagebuilder.catalog.records import Lease, ReleaseName, Running
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import Retention
 from imagebuilder.progress import Reporter
-from imagebuilder.stores import ObjectStore
+from imagebuilder.stores import ObjectStore, Stat
 
 _DAY, _HOUR = 86400.0, 3600.0
 
@@ -60,51 +60,16 @@ def survey(
     """
     # Leases first: who has none any more has done all its writing, so that it is found below.
     alive = leases.leases(store, at, remove_dead=remove_dead)
-    channels = [_channel(store, each.key) for each in store.list("channels/")]
-    barriers = [
-        ReleaseName(name=recipe, version=each.version)
-        for recipe in [_recipe(stat.key) for stat in store.list("rules/")]
-        for each in rules.get(store, recipe).barriers
-    ]
-    running = tuple(_running(store, policy, at))
+    claims = list(_claims(store, policy, at))
     there = {_name(store, each.key): each for each in store.list("releases/")}
     for name in there:
         reporter.cancel.check()
         if name not in known:
             known[name] = read.release(store, name.name, name.version)
     kept: dict[ReleaseName, str] = {}
-
-    def keep(name: ReleaseName, reason: str) -> None:
+    for name, reason in (*claims, *_newest(there, policy), *_young(there, policy, at, alive)):
         if name in there:
             kept.setdefault(name, reason)
-
-    for channel in channels:
-        keep(_release(channel, channel.release), f"channel {channel.channel} names it")
-    for channel in channels:
-        back = path_to(channel.history)[-1 - policy.rollback_steps : -1]
-        for each in reversed(back):
-            keep(
-                _release(channel, each.release),
-                f"channel {channel.channel} can be taken back to it",
-            )
-    for name in barriers:
-        keep(name, "hosts must pass it")
-    for report in running:
-        name = ReleaseName(name=report.name, version=report.version)
-        keep(name, f"host {report.host} runs it")
-    for recipe in {name.name for name in there}:
-        versions = sorted(name.version for name in there if name.name == recipe)
-        for version in versions[-policy.keep_last :]:
-            name = ReleaseName(name=recipe, version=version)
-            keep(name, f"one of the newest {policy.keep_last} of its recipe")
-    for name, stat in there.items():
-        age = at - stat.modified
-        if age < policy.keep_days * _DAY:
-            keep(name, f"younger than {policy.keep_days:g} days")
-        if age < policy.grace_hours * _HOUR:
-            keep(name, f"younger than {policy.grace_hours:g} hours")
-        if any(leases.keeps(each, name.name, name.version) for each in alive):
-            keep(name, "somebody is publishing or promoting it")
     named = {artefact.sha256 for name in kept for artefact in known[name].artefacts}
     named.update(digest for each in alive for digest in each.digests)
     blobs = {
@@ -120,6 +85,46 @@ def survey(
         blobs=blobs,
         manifests={name: known[name] for name in there},
     )
+
+
+def _claims(store: ObjectStore, policy: Retention, at: float) -> Iterator[tuple[ReleaseName, str]]:
+    """Give the releases that something in the catalog names, each with the reason that it stays."""
+    channels = [_channel(store, each.key) for each in store.list("channels/")]
+    for channel in channels:
+        yield _release(channel, channel.release), f"channel {channel.channel} names it"
+    for channel in channels:
+        for each in reversed(path_to(channel.history)[-1 - policy.rollback_steps : -1]):
+            reason = f"channel {channel.channel} can be taken back to it"
+            yield _release(channel, each.release), reason
+    for recipe in [_recipe(stat.key) for stat in store.list("rules/")]:
+        for barrier in rules.get(store, recipe).barriers:
+            yield ReleaseName(name=recipe, version=barrier.version), "hosts must pass it"
+    for report in _running(store, policy, at):
+        yield ReleaseName(name=report.name, version=report.version), f"host {report.host} runs it"
+
+
+def _newest(there: Iterable[ReleaseName], policy: Retention) -> Iterator[tuple[ReleaseName, str]]:
+    versions: dict[str, list[str]] = {}
+    for name in there:
+        versions.setdefault(name.name, []).append(name.version)
+    for recipe, each in versions.items():
+        for version in sorted(each)[-policy.keep_last :]:
+            reason = f"one of the newest {policy.keep_last} of its recipe"
+            yield ReleaseName(name=recipe, version=version), reason
+
+
+def _young(
+    there: Mapping[ReleaseName, Stat], policy: Retention, at: float, alive: Sequence[Lease]
+) -> Iterator[tuple[ReleaseName, str]]:
+    """Give the releases that are new, or that somebody is at work on."""
+    for name, stat in there.items():
+        age = at - stat.modified
+        if age < policy.keep_days * _DAY:
+            yield name, f"younger than {policy.keep_days:g} days"
+        if age < policy.grace_hours * _HOUR:
+            yield name, f"younger than {policy.grace_hours:g} hours"
+        if any(leases.keeps(each, name.name, name.version) for each in alive):
+            yield name, "somebody is publishing or promoting it"
 
 
 def _channel(store: ObjectStore, key: str) -> Channel:

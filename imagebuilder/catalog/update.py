@@ -10,7 +10,7 @@ from imagebuilder.errors import CatalogError, Location
 from imagebuilder.progress import Cancel
 from imagebuilder.stores.base import Conflict, Object, ObjectStore
 
-_ATTEMPTS = 300
+ATTEMPTS = 300
 # Seconds.  Each success is a failure for all who had read before it: two hundred at once get on
 # faster if most of them wait.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 5.0
@@ -36,7 +36,7 @@ def update(
         CatalogError: others were faster every time, or the store refused.
     """
     written: bytes | None = None
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         cancel.check()
         current = store.get(key)
         if written is not None and current is not None and current.data == written:
@@ -54,15 +54,25 @@ def update(
             )
         except Conflict:
             written = data
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
-            time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret hangs on it
+            let_others(attempt)
         else:
             return data
     raise CatalogError(
-        f"was changed by others {_ATTEMPTS} times while this process tried to",
+        f"was changed by others {ATTEMPTS} times while this process tried to",
         where=Location(file=store.url_of(key)),
         fix="run the same command again when fewer publish at once",
     )
+
+
+def let_others(attempt: int, longest: float = _LONGEST_PAUSE) -> None:
+    """Wait before the next attempt, for longer each time and never in step with others.
+
+    Args:
+        attempt: how many there were before.
+        longest: seconds, at most.
+    """
+    pause = min(longest, _FIRST_PAUSE * 2 ** min(attempt, 16))
+    time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret hangs on it
 
 
 def create(

@@ -9,10 +9,8 @@ looks again.  What a file names is written before it.
 from __future__ import annotations
 
 import functools
-import random
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from imagebuilder.catalog.exports.file import File
 from imagebuilder.catalog.exports.place import Place
 from imagebuilder.catalog.exports.view import AT_A_TIME, Reader, State
 from imagebuilder.catalog.model import is_version
+from imagebuilder.catalog.update import ATTEMPTS, let_others
 from imagebuilder.errors import CatalogError, Location
 from imagebuilder.policies import ExportFormat
 from imagebuilder.progress import Reporter
@@ -33,8 +32,7 @@ from imagebuilder.stores import Conflict, FileStore, Object, ObjectStore, Stat
 from imagebuilder.stores.base import download
 from imagebuilder.stores.overlay import OverlayStore
 
-_ATTEMPTS = 300
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 1.0  # seconds
+_LONGEST_PAUSE = 1.0  # seconds
 _AGAIN = "imagebuilder catalog export writes what is due; imagebuilder catalog verify says more"
 
 _S = TypeVar("_S")
@@ -156,41 +154,50 @@ def _settle(
     reporter: Reporter,
 ) -> int:
     """Write what follows from a state, until the state is still that one when it is written."""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         reporter.cancel.check()
         state = look()
         files = list(render(state))
         there = _there(target, files)
         if files and look() != state:
             continue
-        count = 0
         try:
-            for each in files:
-                reporter.cancel.check()
-                current = there[each.key]
-                if each.fixed or each.data is None:
-                    if current is None:
-                        _write_fixed(store, target, each, reporter)
-                        count += 1
-                elif not isinstance(current, Object) or current.data != each.data:
-                    target.put(
-                        each.key,
-                        each.data,
-                        if_match=current.etag if isinstance(current, Object) else None,
-                        if_none_match=current is None,
-                        content_type=each.content_type,
-                    )
-                    count += 1
+            return _write_all(store, target, files, there, reporter)
         except Conflict:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))
-            time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret hangs on it
-        else:
-            return count
+            let_others(attempt, _LONGEST_PAUSE)
     raise CatalogError(
-        f"the exports were changed by others {_ATTEMPTS} times while this process tried to",
+        f"the exports were changed by others {ATTEMPTS} times while this process tried to",
         where=Location(file=target.url),
         fix=_AGAIN,
     )
+
+
+def _write_all(
+    store: ObjectStore,
+    target: ObjectStore,
+    files: Sequence[File],
+    there: Mapping[str, Object | Stat | None],
+    reporter: Reporter,
+) -> int:
+    """Write the files that are not as they should be; return how many these were."""
+    count = 0
+    for each in files:
+        reporter.cancel.check()
+        current = there[each.key]
+        if each.fixed or each.data is None:
+            if current is None:
+                _write_fixed(store, target, each, reporter)
+                count += 1
+        elif not isinstance(current, Object) or current.data != each.data:
+            target.put(
+                each.key,
+                each.data,
+                if_match=current.etag if isinstance(current, Object) else None,
+                if_none_match=current is None,
+                content_type=each.content_type,
+            )
+            count += 1
+    return count
 
 
 def _there(target: ObjectStore, files: Sequence[File]) -> dict[str, Object | Stat | None]:

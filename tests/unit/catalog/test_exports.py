@@ -396,7 +396,7 @@ def test_it_can_be_stopped(catalog: Catalog, three: list[Release]) -> None:
 def test_it_gives_up_when_others_are_faster_each_time(
     catalog: Catalog, three: list[Release], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "_ATTEMPTS", 2)
+    monkeypatch.setattr(writing, "ATTEMPTS", 2)
     monkeypatch.setattr(
         writing, "_there", lambda target, files: dict.fromkeys(each.key for each in files)
     )
