@@ -177,17 +177,7 @@ def make_plan(
         InputError: the recipe or its kickstart is wrong; nothing was made.
         StepError: the package mirrors cannot be reached, or lack what is locked.
     """
-    resolved = project.resolve(wanted)
-    if small:
-        image_options = resolved.recipe.image.made_small()
-        recipe = resolved.recipe.model_copy(update={"image": image_options})
-        resolved = replace(resolved, recipe=recipe)
-    if resolved.recipe.abstract:
-        raise InputError(
-            f"{resolved.name!r} is abstract: it is only there to be extended",
-            where=resolved.place("abstract"),
-            fix="name a recipe that extends it, or take out: abstract = true",
-        )
+    resolved = _resolved(project, wanted, small=small)
     engine = engines.find(resolved.recipe.engine, resolved.place("engine"))
     request = Request(
         resolved=resolved,
@@ -203,19 +193,7 @@ def make_plan(
     _check_arguments(request.kickstart)
     notes = (*request.kickstart.warnings, *engine.check(request))
     args = (*request.kickstart.kernel_args, *resolved.recipe.kernel.args)
-    specs = (
-        *engine.steps(request),
-        StepSpec(
-            name=sharing.STEP,
-            text="put the image together",
-            inputs=(
-                Input.of("format", _FORMAT, "the image's format"),
-                Input.of("recipe", resolved.name, "the recipe's name"),
-                Input.of("summary", resolved.recipe.summary, "the recipe's summary"),
-                Input.of("kernel-args", " ".join(args), "the kernel arguments"),
-            ),
-        ),
-    )
+    specs = (*engine.steps(request), _last_step(resolved, args))
     ids = _ids(specs)
     image_id = ids[sharing.STEP][:16]
     image = _image(project.build_dir / resolved.name / image_id)
@@ -227,26 +205,26 @@ def make_plan(
         found = remote.look("image", ids[sharing.STEP], reporter)
     steps: list[Step] = []
     for spec in specs:
-        is_remote = found is not None
-        if image and not again:
-            reused, reason = True, why_reused(image)
-        elif again:
-            reused, reason = False, "asked to make everything again"
+        is_here = is_there = False
+        if again:
+            reason = "asked to make everything again"
+        elif image:
+            is_here, reason = True, why_reused(image)
         elif engine.has(cache_dir, spec.name, ids[spec.name]):
-            reused, reason, is_remote = True, IN_CACHE, False
+            is_here, reason = True, IN_CACHE
         elif found or sharing.is_there(request, engine, spec.name, ids[spec.name]):
-            reused, reason, is_remote = True, IN_REMOTE, True
+            is_there, reason = True, IN_REMOTE
         else:
-            reused, reason = False, _why(spec, before, steps)
+            reason = _why(spec, before, steps)
         steps.append(
             Step(
                 name=spec.name,
                 id=ids[spec.name],
                 inputs=spec.inputs,
                 text=spec.text,
-                reused=reused,
+                reused=is_here or is_there,
                 reason=reason,
-                remote=is_remote,
+                remote=is_there,
             )
         )
     if request.lock and isinstance(engine, LockingEngine):
@@ -262,6 +240,35 @@ def make_plan(
         image=image if not again else None,
         private=tuple(private.values()) if remote and remote.writes else (),
         found=found,
+    )
+
+
+def _resolved(project: Project, wanted: str | Recipe, *, small: bool) -> ResolvedRecipe:
+    """Return the recipe that is planned."""
+    resolved = project.resolve(wanted)
+    if resolved.recipe.abstract:
+        raise InputError(
+            f"{resolved.name!r} is abstract: it is only there to be extended",
+            where=resolved.place("abstract"),
+            fix="name a recipe that extends it, or take out: abstract = true",
+        )
+    if not small:
+        return resolved
+    options = resolved.recipe.image.made_small()
+    return replace(resolved, recipe=resolved.recipe.model_copy(update={"image": options}))
+
+
+def _last_step(resolved: ResolvedRecipe, args: Sequence[str]) -> StepSpec:
+    """Return the step that is the same whatever engine makes the image."""
+    return StepSpec(
+        name=sharing.STEP,
+        text="put the image together",
+        inputs=(
+            Input.of("format", _FORMAT, "the image's format"),
+            Input.of("recipe", resolved.name, "the recipe's name"),
+            Input.of("summary", resolved.recipe.summary, "the recipe's summary"),
+            Input.of("kernel-args", " ".join(args), "the kernel arguments"),
+        ),
     )
 
 
