@@ -94,3 +94,15 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalog(root: Path) -> Catalog:
     return Catalog.open(root.as_uri())
+
+
+def blob(root: Path, digest: str) -> Path:
+    return root / "blobs/sha256" / digest[:2] / digest
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
+    }

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
+from clikit import Cli
 from fakes import MakeProject
-
-from imagebuilder.cli.main import main
-from imagebuilder.project import Project
 
 FILES = {
     "recipes/base.toml": """
@@ -58,30 +53,12 @@ FILES = {
 }
 
 
-class Look:
-    def __init__(self, project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-        self.project = project
-        self._capsys = capsys
-        self.out = self.err = ""
-
-    def __call__(self, *argv: str) -> int:
-        verb, *rest = argv
-        try:
-            return main([verb, "-C", str(self.project.root), *rest])
-        finally:
-            self.out, self.err = self._capsys.readouterr()
-
-    def data(self, kind: str) -> list[Any]:
-        lines = [json.loads(line) for line in self.out.splitlines()]
-        return [line[kind] for line in lines if kind in line]
-
-
 @pytest.fixture
-def look(make_project: MakeProject, capsys: pytest.CaptureFixture[str]) -> Look:
-    return Look(make_project(FILES), capsys)
+def look(make_project: MakeProject, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(make_project(FILES), capsys)
 
 
-def test_why_a_param_through_three_levels(look: Look) -> None:
+def test_why_a_param_through_three_levels(look: Cli) -> None:
     assert look("show", "leaf", "--why", "params.bridge") == 0
     assert look.out.splitlines() == [
         'recipes/base.toml:6: params.bridge = "br0", replaced by recipes/middle.toml:4',
@@ -93,7 +70,7 @@ def test_why_a_param_through_three_levels(look: Look) -> None:
     assert look.out == whole
 
 
-def test_why_a_list_and_what_was_taken_out_of_it(look: Look) -> None:
+def test_why_a_list_and_what_was_taken_out_of_it(look: Cli) -> None:
     assert look("show", "leaf", "--why", "kernel.args") == 0
     assert look.out.splitlines() == [
         'recipes/base.toml:9: kernel.args = "ro", removed by recipes/middle.toml:6',
@@ -102,7 +79,7 @@ def test_why_a_list_and_what_was_taken_out_of_it(look: Look) -> None:
     ]
 
 
-def test_why_a_command_of_a_fragment_that_is_included(look: Look) -> None:
+def test_why_a_command_of_a_fragment_that_is_included(look: Cli) -> None:
     assert look("show", "leaf", "--why", "timezone") == 0
     assert look.out.splitlines() == [
         "kickstarts/parts/time.ks:2: timezone UTC --utc, replaced by kickstarts/more.ks:2",
@@ -113,7 +90,7 @@ def test_why_a_command_of_a_fragment_that_is_included(look: Look) -> None:
     ]
 
 
-def test_why_a_password_does_not_tell_it(look: Look) -> None:
+def test_why_a_password_does_not_tell_it(look: Cli) -> None:
     assert look("show", "leaf", "--why", "rootpw") == 0
     assert "geheim" not in look.out
     assert look.out.splitlines()[0] == (
@@ -122,7 +99,7 @@ def test_why_a_password_does_not_tell_it(look: Look) -> None:
 
 
 def test_why_a_secret_says_where_it_comes_from_and_looks_nothing_up(
-    look: Look, make_project: MakeProject
+    look: Cli, make_project: MakeProject
 ) -> None:
     make_project(
         {
@@ -168,7 +145,7 @@ def test_why_a_secret_says_where_it_comes_from_and_looks_nothing_up(
 
 
 def test_why_a_line_in_a_loop_names_what_the_loop_is_over(
-    look: Look, make_project: MakeProject
+    look: Cli, make_project: MakeProject
 ) -> None:
     make_project(
         {
@@ -197,7 +174,7 @@ def test_why_a_line_in_a_loop_names_what_the_loop_is_over(
         assert {each["param"] for each in reason["uses"]} == {"zones", "tagged"}
 
 
-def test_why_a_line_that_is_made_with_a_param(look: Look) -> None:
+def test_why_a_line_that_is_made_with_a_param(look: Cli) -> None:
     assert look("show", "leaf", "--json", "--why", "network") == 0
     (reason,) = look.data("origin")
     assert reason["where"] == {"file": "kickstarts/more.ks", "line": 3, "key": None}
@@ -211,7 +188,7 @@ def test_why_a_line_that_is_made_with_a_param(look: Look) -> None:
     assert reason["holds"] is True
 
 
-def test_why_packages(look: Look) -> None:
+def test_why_packages(look: Cli) -> None:
     assert look("show", "leaf", "--why", "packages.zsh") == 0
     assert [line for line in look.out.splitlines() if not line.startswith(" ")] == [
         "kickstarts/all.ks:4: wanted: zsh, taken out by kickstarts/more.ks:5",
@@ -223,7 +200,7 @@ def test_why_packages(look: Look) -> None:
     assert "by way of recipes/base.toml:3" in look.out
 
 
-def test_why_a_package_is_not_there_that_a_recipe_took_out(look: Look) -> None:
+def test_why_a_package_is_not_there_that_a_recipe_took_out(look: Cli) -> None:
     (look.project.root / "recipes/without.toml").write_text(
         'extends = "leaf"\n[remove]\npackages = ["vim"]\n'
     )
@@ -240,12 +217,12 @@ def test_why_a_package_is_not_there_that_a_recipe_took_out(look: Look) -> None:
     ]
 
 
-def test_why_nothing_gives(look: Look) -> None:
+def test_why_nothing_gives(look: Cli) -> None:
     assert look("show", "leaf", "--why", "params.brigde") == 2
     assert "did you mean 'params.bridge'?" in look.err
 
 
-def test_show_as_json(look: Look) -> None:
+def test_show_as_json(look: Cli) -> None:
     assert look("show", "leaf", "--json") == 0
     (shown,) = look.data("recipe")
     assert shown["lineage"] == ["base", "middle", "leaf"]
@@ -254,7 +231,7 @@ def test_show_as_json(look: Look) -> None:
 
 
 def test_list_names_variants_and_goes_on_after_one_that_is_wrong(
-    look: Look, make_project: MakeProject
+    look: Cli, make_project: MakeProject
 ) -> None:
     make_project(
         {
@@ -279,7 +256,7 @@ def test_list_names_variants_and_goes_on_after_one_that_is_wrong(
     assert "abstract" in next(line for line in look.out.splitlines() if line.startswith("common"))
 
 
-def test_one_variant_of_a_matrix_can_be_shown(look: Look, make_project: MakeProject) -> None:
+def test_one_variant_of_a_matrix_can_be_shown(look: Cli, make_project: MakeProject) -> None:
     make_project({"recipes/m.toml": 'distro = "debian-12"\n[matrix]\nflavour = ["x", "y"]\n'})
     assert look("show", "m-x", "--json") == 0
     assert look.data("recipe")[0]["matrix"] == {"flavour": "x"}
