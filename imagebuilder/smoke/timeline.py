@@ -68,7 +68,7 @@ class _Picture:
         grid = SubElement(self._svg, "g")
         self._heading(title)
         if failure:
-            self._text(_MARGIN, failure[:_WORDS], _FAILED)
+            self._text(_MARGIN, _shortened(failure, _WORDS), _FAILED)
             self._y += _ROW
         top = self._y
         self._stages(stages, failed=bool(failure))
@@ -121,7 +121,7 @@ class _Picture:
         self._y = bottom + 4
 
     def _bar(self, label: str, start: float, seconds: float, colour: str) -> None:
-        self._text(_MARGIN, label if len(label) <= _LETTERS else f"{label[: _LETTERS - 1]}…", _TEXT)
+        self._text(_MARGIN, _shortened(label, _LETTERS), _TEXT)
         width = max(self._x(start + seconds) - self._x(start), 1.5)
         bar = SubElement(
             self._svg,
@@ -169,3 +169,7 @@ class _Picture:
 
     def _x(self, seconds: float) -> float:
         return _MARGIN + _LABELS + min(seconds / self._seconds, 1.0) * _PLOT
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
