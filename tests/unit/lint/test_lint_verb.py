@@ -16,7 +16,7 @@ from imagebuilder import engines
 from imagebuilder.cli.main import main
 from imagebuilder.project import Project
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

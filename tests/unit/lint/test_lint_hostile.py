@@ -14,7 +14,7 @@ from lintkit import CLEAN, KnowingEngine, linted
 
 from imagebuilder import engines, lint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECONDS = 20.0  # far more than any takes; a loop without end takes longer
 
 # Pieces of kickstarts, shell and templates, whole and broken.

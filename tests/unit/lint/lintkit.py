@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
+
+import pytest
+from fakes import MakeProject
 
 from imagebuilder import lint
 from imagebuilder.engines import Request, Units
@@ -87,3 +92,24 @@ def linted(project: Project, cache: Path, *names: str) -> tuple[lint.Finding, ..
 
 def codes(findings: Iterable[lint.Finding]) -> list[str]:
     return [each.code for each in findings]
+
+
+needs_shellcheck = pytest.mark.skipif(
+    shutil.which("shellcheck") is None and os.environ.get("CI") != "true",
+    reason="shellcheck is not installed; run ci/setup",
+)
+
+
+def with_fragment(make: MakeProject, text: str, more: str = "", extra: str = "") -> Project:
+    """Make the clean project with one more fragment, and more in the recipe."""
+    recipe = CLEAN["recipes/r.toml"].replace('"clean.ks"', '"clean.ks", "x.ks"')
+    lines = "\n".join(line.removeprefix("        ") for line in recipe.splitlines())
+    return make(
+        {**CLEAN, "recipes/r.toml": f"{more}\n{lines}\n{extra}", "kickstarts/x.ks": text + "\n"}
+    )
+
+
+def of_fragment(make: MakeProject, cache: Path, text: str) -> list[tuple[str, str]]:
+    """Return code and place of what is found in a fragment."""
+    found = linted(with_fragment(make, text), cache, "r")
+    return [(each.code, str(each.where)) for each in found]
