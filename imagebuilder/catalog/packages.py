@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.image import Package, PackageList
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore
+from imagebuilder.stores.base import in_memory
 
 _LIMIT = 64 << 20  # bytes of a list of packages
 
@@ -97,17 +97,8 @@ def package_list(
     where = Location(file=store.url_of(key))
     if artefact.size > _LIMIT:
         raise CatalogError(f"is larger than {_LIMIT >> 20} MiB", where=where)
-    pieces: list[bytes] = []
-    keep: Callable[[bytes], object] = pieces.append
-    store.fetch(
-        key,
-        keep,
-        size=artefact.size,
-        sha256=artefact.sha256,
-        on_bytes=lambda _: None,
-        cancel=reporter.cancel,
-    )
+    data = in_memory(store, key, size=artefact.size, sha256=artefact.sha256, cancel=reporter.cancel)
     try:
-        return PackageList.model_validate_json(b"".join(pieces)).packages
+        return PackageList.model_validate_json(data).packages
     except ValidationError as error:
         raise CatalogError("is no list of packages", where=where) from error

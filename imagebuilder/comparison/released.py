@@ -16,7 +16,7 @@ from imagebuilder.errors import CatalogError, HostError, Location
 from imagebuilder.image import INITRD, KERNEL, KICKSTART, PACKAGES, ROOTFS, SBOM
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore
-from imagebuilder.stores.base import download
+from imagebuilder.stores.base import download, in_memory
 
 _ROLES: dict[str, Role] = {
     KERNEL: "kernel",
@@ -91,20 +91,7 @@ def _artefact(release: Release, name: str) -> ReleaseArtefact | None:
 def _bytes(store: ObjectStore, artefact: ReleaseArtefact, reporter: Reporter) -> bytes:
     key = layout.blob_key(artefact.sha256)
     _check_size(store, key, artefact, LIMIT)
-    pieces: list[bytes] = []
-
-    def keep(piece: bytes) -> None:
-        pieces.append(piece)
-
-    store.fetch(
-        key,
-        keep,
-        size=artefact.size,
-        sha256=artefact.sha256,
-        on_bytes=lambda _: None,
-        cancel=reporter.cancel,
-    )
-    return b"".join(pieces)
+    return in_memory(store, key, size=artefact.size, sha256=artefact.sha256, cancel=reporter.cancel)
 
 
 def _fetch(store: ObjectStore, release: Release, into: Path, reporter: Reporter) -> None:

@@ -312,3 +312,18 @@ def download(
         store.fetch(key, file.write, size=size, sha256=sha256, on_bytes=on_bytes, cancel=cancel)
         file.flush()
         os.fsync(file.fileno())
+
+
+def in_memory(store: ObjectStore, key: str, *, size: int, sha256: str, cancel: Cancel) -> bytes:
+    """Return an object's bytes; the caller has seen to it that these are not too many.
+
+    Raises:
+        CatalogError: size and SHA-256 are not as given, or the store failed.
+    """
+    pieces: list[bytes] = []
+
+    def keep(piece: bytes) -> None:
+        pieces.append(piece)
+
+    store.fetch(key, keep, size=size, sha256=sha256, on_bytes=lambda _: None, cancel=cancel)
+    return b"".join(pieces)
