@@ -1,4 +1,4 @@
-"""Write the reference pages that follow from the code: docs/recipes.md and docs/kickstarts.md.
+"""Write what follows from the code: three pages of docs/, and the JSON Schemas of docs/schemas/.
 
 Run it after a change of the models or of what the direct engine honours; a test compares.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 
 from lint_reference import page as lint
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from imagebuilder import checks, distro, lockfile
 from imagebuilder.budget import Budget
+from imagebuilder.catalog.schemas import schemas as catalog_schemas
 from imagebuilder.cli import lines
 from imagebuilder.engines.direct.fate_commands import COMMANDS
 from imagebuilder.engines.direct.fate_kinds import Fate, Row
@@ -395,6 +397,7 @@ PAGES = {
     "schemas/smoke-report.json": smoke_schema,
     "schemas/smoke-results.json": results_schema,
     "schemas/lines.json": lines_schema,
+    **{f"schemas/{name}": partial(str, text) for name, text in catalog_schemas().items()},
 }
 
 if __name__ == "__main__":

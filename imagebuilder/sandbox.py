@@ -17,7 +17,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -374,16 +373,6 @@ def _check(result: int, target: Path) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(target))
-
-
-def wait_until_gone(pid: int, *, timeout: float) -> bool:
-    """Wait until a process that is not our child has ended; return whether it has."""
-    deadline = time.monotonic() + timeout
-    while Path(f"/proc/{pid}").exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 if __name__ == "__main__":  # see without_network

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from imagebuilder.catalog.model import (
     CatalogMarker,
@@ -43,9 +42,3 @@ def schemas() -> dict[str, str]:
         name: json.dumps({**dialect, **model.model_json_schema()}, indent=2) + "\n"
         for name, model in _PUBLISHED.items()
     }
-
-
-def write_schemas(folder: Path) -> None:
-    """Write the schemas into a folder (``docs/schemas``)."""
-    for name, text in schemas().items():
-        (folder / name).write_text(text)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from support import ended
 
 from imagebuilder.checks import (
     BootFinishedCheck,
@@ -36,7 +37,6 @@ from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia import guard
 from imagebuilder.image import BOOT_SCRIPT, FACTS, INITRD, ROOTFS, Image, measure
 from imagebuilder.recipe import SmokeOptions
-from imagebuilder.sandbox import wait_until_gone
 from imagebuilder.smoke import (
     SmokeReport,
     report_error,
@@ -257,7 +257,7 @@ def test_a_kill_leaves_no_machine(base_image: Image, tmp_path: Path) -> None:
         pids |= processes_with(str(tmp_path))
         process.send_signal(signal.SIGKILL)
     for pid in pids - {process.pid}:
-        assert wait_until_gone(pid, timeout=5)
+        assert ended(pid)
     assert not processes_with(str(tmp_path))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,22 +25,6 @@ def written(folder: Path, files: dict[str, str]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text[1:]) if text.startswith("\n ") else text)
-
-
-def ended(pid: int, seconds: float = 5.0) -> bool:
-    """Wait for the end of a process that is not our child; return whether it came.
-
-    A zombie has ended: whether init has noticed is not ours to test.
-    """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def small_image(folder: Path, *, kernel_args: tuple[str, ...] = ()) -> Image:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import ended
+from support import ended
 
 from imagebuilder import command, tools
 from imagebuilder.command import redact, run

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from imagebuilder.catalog.schemas import schemas as catalog_schemas
 from imagebuilder.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +23,7 @@ PAGES = (
         f"schemas/{name}.json"
         for name in ("recipe", "lock", "remote-cache", "smoke-report", "smoke-results", "lines")
     ),
+    *(f"schemas/{name}" for name in catalog_schemas()),
 )
 
 
@@ -45,6 +47,10 @@ def _loaded() -> ModuleType:
 def test_reference_pages_are_those_that_the_code_makes(reference: ModuleType, name: str) -> None:
     assert set(reference.PAGES) == set(PAGES)
     assert (ROOT / "docs" / name).read_text() == reference.PAGES[name](), "run ci/reference.py"
+
+
+def test_every_schema_is_made_from_a_model() -> None:
+    assert {f"schemas/{each.name}" for each in (ROOT / "docs/schemas").iterdir()} <= set(PAGES)
 
 
 def test_links_between_pages_lead_somewhere() -> None:

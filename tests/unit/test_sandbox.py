@@ -187,13 +187,6 @@ def test_a_user_needs_ids_in_both_tables(host: FakeHost) -> None:
     assert "switched off" in sandbox.why_not_enclosed()
 
 
-def test_waiting_for_a_process() -> None:
-    with subprocess.Popen(["sleep", "300"], start_new_session=True) as process:
-        assert not sandbox.wait_until_gone(process.pid, timeout=0.1)
-        sandbox.end(process, grace=5)
-    assert sandbox.wait_until_gone(process.pid, timeout=5)
-
-
 @can_enclose
 @pytest.mark.parametrize("below_tmp", [True, False])
 def test_a_folder_for_temporary_files_of_its_own(tmp_path: Path, below_tmp: bool) -> None:

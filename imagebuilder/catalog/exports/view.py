@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from imagebuilder.catalog import layout, read, rules
+from imagebuilder.catalog import read, rules
 from imagebuilder.catalog.model import CHANNEL_PATTERN, Channel, IndexEntry, Release
 from imagebuilder.catalog.moves import path_to
 from imagebuilder.catalog.rules import Rules
@@ -188,8 +188,3 @@ class Reader:
 
 def _said(error: CatalogError) -> str:
     return f"{error.where.file}: {error.what}" if error.where else error.what
-
-
-def key_of(release: Release) -> str:
-    """Return the key of a release's manifest."""
-    return layout.release_key(release.name, release.version)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ended
 
 from imagebuilder import tools
 from imagebuilder.errors import HostError, InputError, Interrupted
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
-from imagebuilder.sandbox import wait_until_gone
 from imagebuilder.smoke.boot import short_folder
 from imagebuilder.smoke.network import Place, user_network
 from imagebuilder.smoke.rack import Rack, boot_together, layout_of, needs_rack
@@ -225,7 +225,7 @@ def test_a_kill_leaves_nothing_of_the_rack(host: None) -> None:
             assert len(pids) >= 3, "setpriv and unshare, the worker, dnsmasq"
             process.send_signal(signal.SIGKILL)
         for pid in pids:
-            assert wait_until_gone(pid, timeout=10)
+            assert ended(pid, 10)
 
 
 def children(pid: int) -> set[int]:

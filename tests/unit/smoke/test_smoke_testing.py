@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakePrograms
+from support import ended
 
 from imagebuilder.budget import Budget
 from imagebuilder.checks import CommandCheck, UnitCheck
@@ -21,7 +22,6 @@ from imagebuilder.errors import HostError, InputError, Interrupted
 from imagebuilder.image import BOOT_SCRIPT, Image, measure
 from imagebuilder.progress import Cancel, Event
 from imagebuilder.recipe import SmokeOptions, Waiver
-from imagebuilder.sandbox import wait_until_gone
 from imagebuilder.smoke import (
     SmokeReport,
     load_report,
@@ -274,7 +274,7 @@ def test_a_kill_leaves_no_machine(image: Image, fake_qemu: Path, tmp_path: Path)
         while not (pid := _read(tmp_path / "pid")) and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    assert wait_until_gone(int(pid), timeout=5)
+    assert ended(int(pid))
     fake_qemu.write_text(GOOD + ALL_PASSED)
     assert smoke(image, tmp_path).passed
     left = sorted(path.name for path in image.smoke_dir.iterdir())
