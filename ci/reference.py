@@ -64,6 +64,7 @@ Removals come first, then replacements, then what the recipe adds.
 An item that is a table, such as a check, is removed by the value of its `name`, or of the key that says what it is (`unit`, `command`, `file` and so on; `path`, `code`).
 To remove or replace what the parent does not have is an error: most often it is misspelt, or the parent has changed.
 `abstract`, `extends`, `remove` and `replace` themselves are not handed down.
+A recipe that is `abstract` is only there to be extended: `imagebuilder list --abstract` shows those, too.
 
 ```toml
 extends = "hypervisor"
