@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import importlib.util
+import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from jsonschema import Draft202012Validator
 
+import imagebuilder
 from imagebuilder.catalog.schemas import schemas as catalog_schemas
 from imagebuilder.cli import command_line
+from imagebuilder.recipe import json_schema
+from imagebuilder.settings import ProjectFile
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL_PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -113,6 +121,38 @@ def test_options_that_pages_speak_of_are_there() -> None:
             elif word.startswith("-"):
                 option = word.partition("=")[0] if word.startswith("--") else word[:2]
                 assert option in at._option_string_actions, f"{page.name}: {text}"
+
+
+def _examples(language: str) -> Iterator[tuple[str, str]]:
+    """Give each example in a language, with the name of its page."""
+    for page in ALL_PAGES:
+        for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL):
+            yield page.name, block
+
+
+def test_examples_of_toml_are_recipes_or_project_files() -> None:
+    recipe = Draft202012Validator(json_schema())
+    project = Draft202012Validator(ProjectFile.model_json_schema())
+    examples = [each for each in _examples("toml") if each[0] != "lint.md"]  # these are wrong
+    assert len(examples) > 30
+    for page, text in examples:
+        # JSON has no dates.
+        data = json.loads(json.dumps(tomllib.loads(text), default=str))
+        said = [error.message for error in recipe.iter_errors(data)]
+        assert not said or project.is_valid(data), f"{page}: {said[0]}:\n{text}"
+
+
+def test_names_in_examples_of_python_are_there() -> None:
+    examples = list(_examples("python"))
+    assert len(examples) > 4
+    for page, text in examples:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(str(node.module))
+                for each in node.names:
+                    assert hasattr(module, each.name), f"{page}: {each.name}"
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "imagebuilder":
+                assert node.attr in imagebuilder.__all__, f"{page}: {node.attr}"
 
 
 def test_every_room_is_in_the_table_of_rooms() -> None:
