@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from imagebuilder.catalog import Catalog, TestEvidence
+from imagebuilder.catalog import Catalog, Release, TestEvidence
 from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, Package, PackageList, measure
 
 
@@ -94,6 +94,20 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalog(root: Path) -> Catalog:
     return Catalog.open(root.as_uri())
+
+
+@pytest.fixture
+def two(catalog: Catalog, make_image: MakeImage) -> list[Release]:
+    """Two releases in channel testing."""
+    images = [make_image(seed=n) for n in range(2)]
+    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
+
+
+@pytest.fixture
+def three(catalog: Catalog, make_image: MakeImage) -> list[Release]:
+    """Three releases in channel testing."""
+    images = [make_image(seed=n) for n in range(3)]
+    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
 
 
 def blob(root: Path, digest: str) -> Path:

@@ -28,12 +28,6 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.fixture
-def three(catalog: Catalog, make_image: MakeImage) -> list[Release]:
-    images = [make_image(seed=n) for n in range(3)]
-    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
-
-
 def test_promote_rollback_history(run: Run, catalog: Catalog, three: list[Release]) -> None:
     status, out = run("promote", "base", "--from", "testing", "--to", "stable", "--reason", "ok")
     assert (status, out) == (0, f"base: channel stable names {three[2].version} (generation 1)\n")

@@ -17,12 +17,6 @@ from .conftest import MakeImage, passing
 from .consistency import broken_promises
 
 
-@pytest.fixture
-def three(catalog: Catalog, make_image: MakeImage) -> list[Release]:
-    images = [make_image(seed=n) for n in range(3)]
-    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
-
-
 def test_promote_names_the_release_of_another_channel(
     catalog: Catalog, root: Path, three: list[Release]
 ) -> None:

@@ -39,12 +39,6 @@ def keys(tmp_path: Path) -> dict[str, FileSigner]:
     return {name: FileSigner.open(folder / name) for name in NAMES}
 
 
-@pytest.fixture
-def two(catalog: Catalog, make_image: MakeImage) -> list[Release]:
-    images = [make_image(seed=n) for n in range(2)]
-    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
-
-
 def trust(tmp_path: Path, keys: dict[str, FileSigner], *names: str, **change: object) -> Trust:
     return Trust.open(root_file(tmp_path, keys, *names, **change), tmp_path / "state/memory.json")
 

@@ -9,13 +9,7 @@ from imagebuilder.catalog import Catalog, Release
 from imagebuilder.errors import CatalogError
 from imagebuilder.image import Image
 
-from .conftest import MakeImage, passing
-
-
-@pytest.fixture
-def two(catalog: Catalog, make_image: MakeImage) -> list[Release]:
-    images = [make_image(seed=n) for n in range(2)]
-    return [catalog.publish(each, channel="testing", evidence=passing(each)) for each in images]
+from .conftest import passing
 
 
 def test_a_whole_catalog_has_no_findings(catalog: Catalog, two: list[Release]) -> None:
