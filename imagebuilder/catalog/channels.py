@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imagebuilder.catalog import glance, layout, read, rules
+from imagebuilder.catalog import channel_index, layout, read, rules
 from imagebuilder.catalog.model import Channel, HistoryPage, Move, Pin, Release, dump
 from imagebuilder.catalog.update import create, update
 from imagebuilder.errors import CatalogError, Location
@@ -55,7 +55,7 @@ def move(
 
     written = update(store, layout.channel_key(name, channel), change, cancel)
     if written:
-        glance.note(store, read.as_channel(store, name, channel, written))
+        channel_index.note(store, read.as_channel(store, name, channel, written))
     # A write whose answer was lost is found again by its bytes, so they say what is there.
     return read.as_channel(store, name, channel, written) if written else seen[-1]
 
@@ -79,7 +79,7 @@ def pin(store: ObjectStore, name: str, channel: str, pin: Pin | None, cancel: Ca
         return None if pointer.pin == pin else dump(seen[-1])
 
     if update(store, layout.channel_key(name, channel), change, cancel):
-        glance.note(store, seen[-1])
+        channel_index.note(store, seen[-1])
     return seen[-1]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from imagebuilder.catalog import channels, glance, layout, read
+from imagebuilder.catalog import channel_index, channels, layout, read
 from imagebuilder.catalog.model import Channel, HistoryPage, Move, dump, parse
 from imagebuilder.catalog.records import Approval
 from imagebuilder.catalog.rules import Rules
@@ -58,7 +58,7 @@ def follow(source: ObjectStore, target: ObjectStore, pointer: Channel, cancel: C
     written = update(target, key, change, cancel)
     now = read.channel(target, name, channel)
     if written and now:
-        glance.note(target, now)
+        channel_index.note(target, now)
     if now and now.generation == pointer.generation:
         channels.publish_script(target, pointer, release, cancel)
     return written is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from imagebuilder.catalog import glance, packages, read, statements
+from imagebuilder.catalog import channel_index, packages, read, statements
 from imagebuilder.catalog import pull as pulling
 from imagebuilder.catalog import verify as verifying
 from imagebuilder.catalog.model import (
@@ -94,12 +94,12 @@ class CatalogReader:
     def named(self, name: str | None = None) -> tuple[ChannelEntry, ...]:
         """Return which release each channel names, of all recipes or of one, by name.
 
-        Takes few requests, however many channels there are: see :mod:`.glance`.
+        Takes few requests, however many channels there are: see :mod:`.channel_index`.
         """
         if name is not None:
             check_name(name)
         read.check_marker(self.store)
-        return glance.named(self.store, name)
+        return channel_index.named(self.store, name)
 
     def channel(self, name: str, channel: str) -> Channel:
         """Return one channel of a recipe."""
