@@ -144,22 +144,7 @@ def run(
     with _Log(log) as sink:
         # Masked first: what a shell's quoting makes of a secret is not known by sight.
         sink.write(f"$ {shlex.join([redact(each) for each in argv])}\n")
-        try:
-            process = subprocess.Popen(
-                sandbox.mortal(argv),
-                cwd=cwd,
-                env={"PATH": search_path(), **env} if env is not None else _own_environment(),
-                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            if cwd is not None and error.filename == str(cwd):
-                raise StepError(f"{what or argv[0]}: there is no folder {cwd}") from error
-            raise HostError(
-                f"{error.filename} is not installed", fix="run: imagebuilder doctor"
-            ) from error
+        process = _started(argv, cwd, env, has_input=stdin is not None, what=what)
         stopped = False
         try:
             out = _Stream(on_line, sink, keep, raw=raw)
@@ -196,8 +181,31 @@ def run(
     return result
 
 
-def _own_environment() -> dict[str, str]:
-    return {**os.environ, "PATH": search_path()}
+def _started(
+    argv: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    *,
+    has_input: bool,
+    what: str,
+) -> subprocess.Popen[bytes]:
+    given = os.environ | {"PATH": search_path()} if env is None else {"PATH": search_path(), **env}
+    try:
+        return subprocess.Popen(
+            sandbox.mortal(argv),
+            cwd=cwd,
+            env=given,
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and error.filename == str(cwd):
+            raise StepError(f"{what or argv[0]}: there is no folder {cwd}") from error
+        raise HostError(
+            f"{error.filename} is not installed", fix="run: imagebuilder doctor"
+        ) from error
 
 
 def failure(
@@ -309,15 +317,9 @@ def _pump(
                     pending = _write(process, pending)
                     if not pending:
                         selector.unregister(key.fileobj)
-                        assert process.stdin
-                        if not hold:
-                            process.stdin.close()
-                    continue
-                data = os.read(key.fd, 1 << 16)
-                if data:
-                    key.data.feed(data)
-                else:
-                    key.data.close()
+                    if not pending and process.stdin and not hold:
+                        process.stdin.close()
+                elif not _read(key.fd, key.data):
                     selector.unregister(key.fileobj)
                     open_ends -= 1
             if cancel and cancel.is_set:
@@ -330,6 +332,16 @@ def _pump(
             if open_ends and process.poll() is not None and not selector.select(_POLL_SECONDS):
                 break  # it ended; a daemon that it left holds the pipe open
     return False
+
+
+def _read(end: int, stream: _Stream) -> bool:
+    """Take what a program has written; return whether more may come."""
+    data = os.read(end, 1 << 16)
+    if data:
+        stream.feed(data)
+    else:
+        stream.close()
+    return bool(data)
 
 
 def _write(process: subprocess.Popen[bytes], pending: memoryview) -> memoryview:
