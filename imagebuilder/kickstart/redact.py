@@ -25,6 +25,7 @@ _SECRET = (
     "password",
     "reverse-password",
     "wepkey",
+    "winbindjoin",  # authconfig: USER%PASSWORD
     "wpakey",
 )
 _SECRET_OPTION = re.compile(rf"(--(?:{'|'.join(_SECRET)})(?:=|\s+))(\"[^\"]*\"|'[^']*'|\S+)")

@@ -35,6 +35,7 @@ from imagebuilder.kickstart.redact import hidden_words, redacted_line, shown_val
         ("user --name=op --passw geheim", "user --name=op --passw ********"),
         ("part / --encrypted --passphrase=geheim", "part / --encrypted --passphrase=********"),
         ("bootloader --password=grub.geheim", "bootloader --password=********"),
+        ("auth --winbindjoin=Administrator%geheim -x", "auth --winbindjoin=******** -x"),
         ("network --wpakey=geheim --essid=x", "network --wpakey=******** --essid=x"),
         ("url --url=http://me:geheim@h/x", "url --url=http://h/x"),
         ("url --url=http://me:x@geheim@h/x", "url --url=http://h/x"),
