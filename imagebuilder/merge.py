@@ -93,7 +93,7 @@ class Node:
             return self
         if isinstance(self.value, tuple):
             head, _, rest = path.partition(".")
-            known = head.isdecimal() and int(head) < len(self.value)
+            known = head.isdecimal() and len(head) < 10 and int(head) < len(self.value)
             return self.value[int(head)].find(rest) if known else None
         if not isinstance(self.value, dict):
             return None

@@ -36,8 +36,9 @@ def _compared(one: str, other: str) -> int:
 
 def _key(part: str) -> tuple[int, int, str]:
     """Return what sorts: ``~`` before the end, ``^`` just after it, then words, then numbers."""
-    if part.isdigit():
-        return 4, int(part), ""
+    if part.isdigit():  # as texts: a version of somebody else's may have any number of digits
+        digits = part.lstrip("0")
+        return 4, len(digits), digits
     if part.isalpha():
         return 3, 0, part
     return {"~": 0, "": 1, "^": 2}[part], 0, ""

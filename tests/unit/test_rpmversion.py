@@ -23,6 +23,8 @@ from imagebuilder.rpmversion import is_later
         ("1.0-1.el9", "1.0-1.el9_1"),
         ("1.0-9.fc41", "1.0-10.fc40"),
         ("1.0", "1.0-1"),
+        ("9" * 5000, "1" + "0" * 5000),
+        ("a", "0"),
     ],
 )
 def test_the_second_is_later(old: str, new: str) -> None:
