@@ -127,10 +127,10 @@ def read_settings(path: Path) -> ProjectFile:
         data = tomllib.loads(text)
     except FileNotFoundError:
         return ProjectFile()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(
             f"cannot be read: {error}",
-            where=Location(file=PROJECT_FILE, line=error_line(error, text)),
+            where=Location(file=PROJECT_FILE, line=error_line(error, text) or 1),
         ) from error
     try:
         return ProjectFile.model_validate(data)

@@ -51,7 +51,7 @@ def _kept(resolved: ResolvedRecipe) -> frozenset[Path]:
     for path in (root / "recipes").rglob("*.toml"):
         try:
             secrets = tomllib.loads(path.read_text(encoding="utf-8")).get("secrets", {})
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
             continue  # not the recipe that is sent, which was read
         sources = secrets.values() if isinstance(secrets, dict) else ()
         named += [str(each.get("file", "")) for each in sources if isinstance(each, dict)]

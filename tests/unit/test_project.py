@@ -263,6 +263,7 @@ def test_a_project_is_found_again_from_elsewhere(
         ("# x\nchannel = 3\n", 2, "channel"),
         ("[mirrors]\ndebian-12 = 'deb x'\n", 2, "mirrors.debian-12"),
         ("a = 1\nb = \n", 2, "cannot be read"),
+        pytest.param("x = " + "[" * 9000 + "]" * 9000, 1, "cannot be read", id="deep"),
     ],
 )
 def test_a_wrong_project_file(make_project: MakeProject, text: str, line: int, what: str) -> None:
