@@ -130,7 +130,9 @@ def read_settings(path: Path) -> ProjectFile:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(
             f"cannot be read: {error}",
-            where=Location(file=PROJECT_FILE, line=error_line(error, text) or 1),
+            where=Location(
+                file=PROJECT_FILE, line=error_line(error, text) or (1 if text else None)
+            ),
         ) from error
     try:
         return ProjectFile.model_validate(data)
