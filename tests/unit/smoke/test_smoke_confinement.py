@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import ended
 
 from imagebuilder import sandbox
 from imagebuilder.command import run
@@ -115,7 +116,7 @@ def test_it_is_killed_with_the_test(tmp_path: Path) -> None:
         while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.kill()
-    assert sandbox.wait_until_gone(int(pid_file.read_text()), timeout=10)
+    assert ended(int(pid_file.read_text()), 10)
 
 
 def test_the_time_that_threads_waited_is_read(tmp_path: Path) -> None:
