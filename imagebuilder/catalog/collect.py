@@ -64,7 +64,7 @@ def collect(
     """
     read.check_marker(store)
     if dry_run:
-        with reporter.step("list"):
+        with reporter.step("list", "what is there"):
             at = time.time()
             found = survey(store, policy, at=at, known={}, remove_dead=False, reporter=reporter)
         return Freed(
@@ -104,7 +104,7 @@ class _Collector:
 
     def run(self, policy: Retention) -> Freed:
         known: dict[ReleaseName, Release] = {}
-        with self.reporter.step("list"):
+        with self.reporter.step("list", "what is there"):
             first = self._survey(policy, known)
         doomed = {"releases": tuple(first.releases), "blobs": tuple(sorted(first.blobs))}
         self.record = self.record.model_copy(update=doomed)

@@ -76,7 +76,7 @@ class _Verifier:
         read.check_marker(self.store)
         cancel = self.reporter.cancel
         # Pointers first: what is published while this looks on is then not missed below.
-        with self.reporter.step("list"):
+        with self.reporter.step("list", "what is there"):
             pointers = list(self._pointers())
             entries = self._index()
             for stat in self.store.list("releases/"):
