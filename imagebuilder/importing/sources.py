@@ -7,7 +7,7 @@ import shlex
 import stat
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from imagebuilder.command import redact
@@ -18,6 +18,7 @@ from imagebuilder.template_text import lines_of
 
 _LARGEST = 1 << 20  # bytes: what a fragment may have
 _MOST = 500  # files
+_SUFFIX = ".ks"  # of the fragments that recipes name
 _OUTSIDE = "outside"  # the folder for what was included by an absolute path
 
 
@@ -80,8 +81,20 @@ def gather(paths: Sequence[Path], into: str) -> dict[Path, Source]:
                 queue.append((target, top))
                 if path in beside and not name.startswith("/"):
                     beside.add(target)
-    names = _names(list(read), beside, into)
+    for path in first:
+        if path.suffix != _SUFFIX:
+            known = read[path]
+            said = f"it is called {_called(path)} now: a recipe's fragments end in {_SUFFIX}"
+            read[path] = replace(known, changes=(*known.changes, said))
+    names = _names(list(read), beside, into, first)
     return {path: _source(each, names[path], names) for path, each in read.items()}
+
+
+def _called(path: Path) -> str:
+    """Return the name of a kickstart as a recipe can name it; Anaconda's own ends in ``.cfg``."""
+    if path.suffix == _SUFFIX:
+        return path.name
+    return f"{path.stem if path.suffix == '.cfg' else path.name}{_SUFFIX}"
 
 
 def _resolved(path: Path) -> Path:
@@ -147,11 +160,14 @@ def _found(name: str, folder: Path, top: Path) -> Path | None:
     return None
 
 
-def _names(paths: Sequence[Path], beside: set[Path], into: str) -> dict[Path, str]:
+def _names(
+    paths: Sequence[Path], beside: set[Path], into: str, first: Sequence[Path]
+) -> dict[Path, str]:
     base = Path(os.path.commonpath([path.parent for path in paths if path in beside]))
     names: dict[Path, str] = {}
     for path in paths:
         inside = path.relative_to(base) if path in beside else Path(_OUTSIDE, path.name)
+        inside = inside.with_name(_called(path)) if path in first else inside
         name = str(PurePosixPath(into, *inside.parts))
         n = 2
         while name in names.values():

@@ -339,6 +339,24 @@ def test_names_come_from_files(project: Project, tmp_path: Path) -> None:
         import_kickstarts(project, [])
 
 
+def test_a_kickstart_s_name_need_not_end_in_ks(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "anaconda-ks.cfg").write_text("lang C.UTF-8\n%include common.cfg\n")
+    (tmp_path / "common.cfg").write_text("keyboard us\n")
+    (tmp_path / "web").write_text("%include anaconda-ks.cfg\n")
+    paths = [tmp_path / "anaconda-ks.cfg", tmp_path / "web"]
+    first, second = import_kickstarts(project, paths, distro_id="debian-12")
+    assert first.recipe == "anaconda-ks"
+    assert "it is called anaconda-ks.ks now" in str(first.remarks)
+    assert second.files == (
+        "recipes/web.toml",
+        "kickstarts/imported/anaconda-ks.ks",
+        "kickstarts/imported/common.cfg",
+        "kickstarts/imported/web.ks",
+    )
+    for name in ("anaconda-ks", "web"):
+        assert [each.name for each in composed(project, name).commands] == ["lang", "keyboard"]
+
+
 def test_what_the_engine_says_is_told(project: Project, tmp_path: Path) -> None:
     made = taken(project, tmp_path, "part / --size=1\nreboot\n")
     assert len(made.without_effect) == 2
