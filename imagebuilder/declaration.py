@@ -66,7 +66,7 @@ def read(path: Path, shown_as: str) -> Declaration:
             raise InputError("a recipe is a file", where=origin)
         if facts.st_size > _SIZE_LIMIT:
             raise InputError("a recipe has at most 1 MiB", where=origin)
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("not UTF-8 text", where=origin, fix="save it as UTF-8") from error
     except OSError as error:
