@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+from imagebuilder.kickstart.syntax import split
 
 # ``<<EOF``, ``<<-'EOF'``; not ``<<<`` and not a shift in $((1 << 2)).
 _HEREDOC = re.compile(r"(?<!<)<<(-?)\s*(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _LIST = re.compile(r"&&|\|\||[;&]")
-_LONGEST = 1 << 14  # characters of a command that is split as a shell would: that takes its time
 # Words before a command that are no command of their own.
 _BEFORE = frozenset({"then", "do", "else", "if", "elif", "while", "until", "!", "{", "(", "sudo"})
 
@@ -82,10 +83,15 @@ def name_of(words: Sequence[str]) -> str:
 
 
 def _words(text: str) -> list[str]:
+    return list(_cut(text))
+
+
+@lru_cache(maxsize=1 << 14)  # each check looks through all scripts, and recipes share theirs
+def _cut(text: str) -> tuple[str, ...]:
     try:
-        words = shlex.split(text, comments=True) if len(text) < _LONGEST else text.split()
-    except ValueError:  # a quote is open: it spans what was split, or lines
-        words = text.split()
+        words = split(text)
+    except ValueError:  # a quote is open: it spans what was split, or lines; or it is too long
+        words = tuple(text.split())
     start = 0
     while start < len(words) and (
         words[start] in _BEFORE or re.fullmatch(r"\w+=\S*", words[start])

@@ -164,3 +164,11 @@ def test_json_and_back() -> None:
         "no failed units",
     ]
     assert PortCheck(port=1, name="my own").title == "my own"
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_bytes(b'\xef\xbb\xbfdistro = "debian-12"\r\nsummary = "x"\r\n')
+    found = read(path, "recipes/r.toml")
+    assert found.data == {"distro": "debian-12", "summary": "x"}
+    assert found.origins["summary"].line == 2
