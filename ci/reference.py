@@ -82,7 +82,7 @@ params = ["policy_server"]
 kernel.args = ["quiet"]                 # in place of the parent's
 ```
 
-`imagebuilder show NAME --why KEY` says which file and line gave a value, what it was before, and by way of which recipes and fragments it came: `--why params.bridge`, `--why kernel.args`, `--why rootpw`, `--why packages.openvswitch-switch`.
+`imagebuilder show NAME --why KEY` says which file and line gave a value, what it was before, with which params a template gave it, and by way of which recipes and fragments it came: `--why params.bridge`, `--why kernel.args`, `--why rootpw`, `--why packages.openvswitch-switch`.
 Of a secret it says where it comes from, and where that is said; it is not looked up.
 
 ## Params and their types

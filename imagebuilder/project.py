@@ -25,7 +25,7 @@ from imagebuilder.steady import once
 from imagebuilder.toml_lines import key_lines
 
 # Where the strings of a recipe are templates.
-_RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "smoke")
+RENDERED = ("kickstarts", "packages", "kernel", "preseed", "files", "smoke", "checks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,11 +227,11 @@ class Project:
             matrix=matrix,
         )
         rendering = Rendering(values)
-        for key in _RENDERED:
-            if key in data and tree.value[key].has_template:
+        for key in RENDERED:
+            if key == "checks" and key in tree.value:
+                data[key] = rendering.checks(tree.value[key])
+            elif key in data and tree.value[key].has_template:
                 data[key] = rendering.value(tree.value[key], key)
-        if "checks" in tree.value:
-            data["checks"] = rendering.checks(tree.value["checks"])
         recipe = declaration.validate(source)
         _check_params(recipe, tree, is_abstract=member.is_abstract)
         _check_needs(recipe, tree, is_abstract=member.is_abstract)

@@ -14,7 +14,8 @@ from imagebuilder.errors import InputError, Location
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.redact import redacted_line
 from imagebuilder.merge import Node
-from imagebuilder.project import ResolvedRecipe
+from imagebuilder.project import RENDERED, ResolvedRecipe
+from imagebuilder.rendering import Rendering
 from imagebuilder.secrets import names_in, places, reference
 
 
@@ -141,10 +142,15 @@ def _of_recipe(resolved: ResolvedRecipe, node: Node, key: str) -> Iterator[Reaso
                 holds=False,
             )
         if not each.is_table and not each.is_list:
+            made = each.value
+            if each.has_template and path.partition(".")[0] in RENDERED:
+                made = Rendering(resolved.values).value(each, path)
+            template = f", from {_shown(each.value)}" if made != each.value else ""
             yield Reason(
                 where=each.where,
-                text=f"{path} = {_shown(each.value)}",
-                secrets=_secrets(resolved, str(each.value)),
+                text=f"{path} = {_shown(made)}{template}",
+                uses=_named_in(resolved, [each.value]) if template else (),
+                secrets=_secrets(resolved, str(made)),
             )
 
 
@@ -214,8 +220,13 @@ def _params_of(resolved: ResolvedRecipe, where: Location) -> tuple[tuple[str, Lo
         return ()
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     line = lines[where.line - 1] if where.line <= len(lines) else ""
-    named = [each[0] or each[1] for each in _TEMPLATE.findall(line)]
-    words = re.findall(r"[A-Za-z_]\w*", " ".join((*named, *_around(lines[: where.line - 1]))))
+    return _named_in(resolved, [line, *_around(lines[: where.line - 1])])
+
+
+def _named_in(resolved: ResolvedRecipe, texts: list[str]) -> tuple[tuple[str, Location], ...]:
+    """Return the params that stand in the templates of some texts, with their places."""
+    named = [each[0] or each[1] for text in texts for each in _TEMPLATE.findall(text)]
+    words = re.findall(r"[A-Za-z_]\w*", " ".join(named))
     return tuple(
         (word, resolved.place(f"params.{word}"))
         for word in dict.fromkeys(words)
@@ -226,8 +237,8 @@ def _params_of(resolved: ResolvedRecipe, where: Location) -> tuple[tuple[str, Lo
 def _around(lines: list[str]) -> list[str]:
     """Return the tags of the loops and conditions that are open after some lines."""
     opened: list[str] = []
-    for tag in re.findall(r"\{% (.*?)%\}", "\n".join(lines)):
-        word = tag.split()[0] if tag.split() else ""
+    for tag in re.findall(r"\{% .*?%\}", "\n".join(lines)):
+        word = tag.split()[1] if len(tag.split()) > 1 else ""
         if word in ("for", "if"):
             opened.append(tag)
         elif word in ("elif", "else") and opened:

@@ -174,6 +174,52 @@ def test_why_a_line_in_a_loop_names_what_the_loop_is_over(
         assert {each["param"] for each in reason["uses"]} == {"zones", "tagged"}
 
 
+def test_why_a_template_in_a_recipe_says_what_it_comes_to_and_with_what(
+    look: Cli, make_project: MakeProject
+) -> None:
+    make_project(
+        {
+            "recipes/top.toml": """
+                distro = "debian-12"
+                abstract = true
+                [params]
+                bridge = "br0"
+                raw = "{{ bridge }}"
+                [kernel]
+                args = ["quiet", "on={{ bridge }}.{{ recipe }}"]
+                """,
+            "recipes/low.toml": """
+                extends = "top"
+                preseed = ["p p/q password {{ secret('site') }}"]
+                [params]
+                bridge = "br7"
+                [matrix.flavour.small]
+                [[matrix.flavour.small.checks]]
+                sysctl = "net.{{ bridge }}.{{ matrix.flavour }}"
+                value = "1"
+                """,
+        }
+    )
+    name = "low-small"
+    assert look("show", name, "--why", "kernel.args") == 0
+    assert look.out.splitlines() == [
+        'recipes/top.toml:7: kernel.args.0 = "quiet"',
+        'recipes/top.toml:7: kernel.args.1 = "on=br7.low-small", '
+        'from "on={{ bridge }}.{{ recipe }}"',
+        "    with bridge of recipes/low.toml:4",
+    ]
+    assert look("show", name, "--why", "checks.0.sysctl") == 0
+    assert look.out.splitlines() == [
+        'recipes/low.toml:7: checks.0.sysctl = "net.br7.small", '
+        'from "net.{{ bridge }}.{{ matrix.flavour }}"',
+        "    with bridge of recipes/low.toml:4",
+    ]
+    assert look("show", name, "--why", "params.raw") == 0  # a param is no template
+    assert look.out == 'recipes/top.toml:5: params.raw = "{{ bridge }}"\n'
+    assert look("show", name, "--why", "preseed") == 0
+    assert "with the secret site" in look.out
+
+
 def test_why_a_line_that_is_made_with_a_param(look: Cli) -> None:
     assert look("show", "leaf", "--json", "--why", "network") == 0
     (reason,) = look.data("origin")
