@@ -8,6 +8,7 @@
     debs/SHA256.deb           files of packages
     apt/NAME/                 package indices
     plans/ID.json             what was planned before
+    remote/                   which remote caches do not answer
     work/                     what builds have in hand; each has a lock
 
 What is in use is locked by whom it serves, and is never removed.  All of it can be made again.

@@ -15,7 +15,7 @@ from imagebuilder.image import Image, ImageFacts
 from imagebuilder.options import Options
 from imagebuilder.private import why_image_private
 from imagebuilder.project import Project
-from imagebuilder.remote import Gift, Item, Manifest, Mode, Remote, opened
+from imagebuilder.remote import Gift, Item, Manifest, Mode, Remote, opened, outage
 
 STEP = "image"  # the step that puts an image together: under its id the image is shared
 
@@ -59,7 +59,9 @@ def remote_of(project: Project, options: Options) -> Remote | None:
             where=where,
             fix="give each a prefix of its own: garbage collection removes what it does not know",
         )
-    return opened(url, _MODES[mode], where)
+    # Who asks for a look at what is out there gets one.
+    noted = None if options.refresh else options.cache_dir / outage.FOLDER
+    return opened(url, _MODES[mode], where, noted=noted)
 
 
 def private_steps(request: Request, engine: Engine) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """The remote cache: results of builds, shared by machines on the object stores of catalogs."""
 
+from imagebuilder.remote import outage
 from imagebuilder.remote.manifest import Item, Kind, Manifest, Tree
 from imagebuilder.remote.remote import STEP, Gift, Mode, Remote, opened
 from imagebuilder.remote.upkeep import RemoteEntry, RemotePruned, prune_remote, remote_entries
@@ -16,6 +17,7 @@ __all__ = [
     "RemotePruned",
     "Tree",
     "opened",
+    "outage",
     "prune_remote",
     "remote_entries",
 ]

@@ -21,7 +21,13 @@ class TooSlowError(CatalogError):
     """Work was given up."""
 
 
-def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T:
+def bounded(
+    work: Callable[[Cancel], T],
+    *,
+    seconds: float | Callable[[], float],
+    cancel: Cancel,
+    grace: float = _GRACE,
+) -> T:
     """Do some work in a thread of its own, and wait for it no longer than so long.
 
     A server that sends a byte now and then, or a folder whose host is gone, keeps whoever reads
@@ -30,8 +36,9 @@ def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T
 
     Args:
         work: what is done; it gets its wish to stop.
-        seconds: how long it may take.
+        seconds: how long it may take; or what tells that anew as the work goes on.
         cancel: the caller's wish to stop.
+        grace: seconds for which work that is given up is waited for.
 
     Raises:
         TooSlowError: it has taken too long.
@@ -46,7 +53,8 @@ def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T
         except BaseException as error:
             ended.put((False, error))
 
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    allowed = seconds if callable(seconds) else lambda: seconds
     thread = threading.Thread(target=run, name="imagebuilder-remote", daemon=True)
     thread.start()
     while True:
@@ -60,12 +68,12 @@ def bounded(work: Callable[[Cancel], T], *, seconds: float, cancel: Cancel) -> T
             return result  # type: ignore[return-value]  # work may well return an error
         if cancel.is_set:
             own.set("the caller stopped")
-            thread.join(_GRACE)
+            thread.join(grace)
             cancel.check()
-        if time.monotonic() > deadline:
+        if (taken := time.monotonic() - began) > allowed():
             own.set("it took too long")
-            thread.join(_GRACE)
-            raise TooSlowError(f"was not done after {seconds:.0f} s")
+            thread.join(grace)
+            raise TooSlowError(f"was not done after {taken:.0f} s")
 
 
 def each(work: Callable[[T], None], items: Iterable[T], cancel: Cancel, *, at_once: int) -> None:

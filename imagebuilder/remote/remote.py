@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from imagebuilder.errors import CatalogError, InputError, Location
 from imagebuilder.progress import Cancel, Reporter
 from imagebuilder.remote.bounded import TooSlowError, bounded, each
 from imagebuilder.remote.manifest import LIMIT, Item, Kind, Manifest, Tree, blob_key, entry_key
+from imagebuilder.remote.outage import LASTS, Outage
 from imagebuilder.sizes import human_size
 from imagebuilder.stores import Conflict, ObjectStore, Patience, is_denied, open_store
 from imagebuilder.stores.base import download
@@ -31,11 +31,11 @@ Mode = Literal["read-write", "read-only"]
 STEP = "remote"  # the step that its events name
 
 # A server that does not answer is given up soon: the build can do without.
-_PATIENCE = Patience(attempts=2, connect_seconds=5, read_seconds=15)
-_LOOK = 30.0  # seconds for a manifest
-_OVERHEAD = 60.0  # seconds for objects, and a second more for each so many bytes:
+_PATIENCE = Patience(attempts=2, connect_seconds=2, read_seconds=15)
+_LOOK = 5.0  # seconds for a manifest
+# Seconds for objects, and a second more for each so many bytes that have come or gone:
+_FETCHING, _SHARING = 20.0, 60.0
 _SLOWEST = 1 << 20
-_OUT = 300.0  # seconds for which one that cannot be reached is not asked again
 _AT_ONCE = 4
 _SPARE = 64 << 20  # bytes of a disk that are left free
 
@@ -82,15 +82,23 @@ class Remote:
         store: where it is.
         writes: whether results are shared with it.
         source: the URL that it was opened by, for other machines.
+        outage: what is known of its being out of reach.
     """
 
-    def __init__(self, store: ObjectStore, *, writes: bool = True, source: str = "") -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        writes: bool = True,
+        source: str = "",
+        outage: Outage | None = None,
+    ) -> None:
         self.store = store
         self.source = source or store.url
         self._writes = writes
         self._lock = threading.Lock()
         self._said: set[str] = set()
-        self._out_until = 0.0
+        self._outage = outage or Outage()
         self._bad: set[tuple[str, str]] = set()
 
     @property
@@ -101,11 +109,7 @@ class Remote:
     @property
     def writes(self) -> bool:
         """Whether results are shared with it; not any more once it has refused."""
-        return self._writes and not self._is_out
-
-    @property
-    def _is_out(self) -> bool:
-        return time.monotonic() < self._out_until
+        return self._writes and not self._outage.is_now()
 
     def look(self, kind: Kind, entry_id: str, reporter: Reporter) -> Manifest | None:
         """Return what it has of a result, or None.
@@ -166,18 +170,18 @@ class Remote:
 
             each(one, wanted, cancel, at_once=_AT_ONCE)
 
-        if self._is_out:
+        if self._is_out(reporter):
             return False
         if shutil.disk_usage(into).free < total + _SPARE:
             reporter.note(STEP, f"{what}: there is no room for its {human_size(total)}")
             return False
         with reporter.step(STEP, what):
             try:
-                bounded(work, seconds=_limit(total), cancel=reporter.cancel)
+                bounded(work, seconds=lambda: _FETCHING + counter.seconds, cancel=reporter.cancel)
             except CatalogError as error:
                 # What the way there, or the server, did wrong has a cause.
                 if isinstance(error, TooSlowError) or error.__cause__:
-                    self._out(error, reporter)
+                    self._out(error, reporter, is_told=True)
                 else:
                     where = f"{error.where}: " if error.where else ""
                     self.distrust(manifest.kind, manifest.id, f"{where}{error.what}", reporter)
@@ -213,7 +217,7 @@ class Remote:
         Raises:
             Interrupted: somebody asked to stop.
         """
-        if not self.writes:
+        if not self.writes or self._is_out(reporter):
             return False
         manifest = gift.manifest()
         is_bad = (gift.kind, gift.id) in self._bad
@@ -243,7 +247,7 @@ class Remote:
             return True
 
         with reporter.step(STEP, what):
-            done = self._write(work, _limit(manifest.size), reporter)
+            done = self._write(work, lambda: _SHARING + counter.seconds, reporter)
         if done:
             with self._lock:
                 self._bad.discard((gift.kind, gift.id))
@@ -255,19 +259,26 @@ class Remote:
         self, work: Callable[[Cancel], T | None], seconds: float, reporter: Reporter
     ) -> T | None:
         """Read something; None if it is not to be had, for whatever reason."""
-        if self._is_out:
+        if self._is_out(reporter):
             return None
         try:
-            return bounded(work, seconds=seconds, cancel=reporter.cancel)
+            found = bounded(work, seconds=seconds, cancel=reporter.cancel, grace=0)
         except CatalogError as error:
             if is_denied(error):
                 # Who may read but not list is refused what is not there.
-                self._say("does not let this user read", error, reporter)
+                self._say("does not let this user read", f"it {error.what}", reporter)
                 return None
-            self._out(error, reporter)
+            self._out(error, reporter, is_told=True)
             return None
+        self._outage.end()
+        return found
 
-    def _write(self, work: Callable[[Cancel], T], seconds: float, reporter: Reporter) -> T | None:
+    def _write(
+        self,
+        work: Callable[[Cancel], T],
+        seconds: float | Callable[[], float],
+        reporter: Reporter,
+    ) -> T | None:
         """Write something; None if it cannot be."""
         try:
             return bounded(work, seconds=seconds, cancel=reporter.cancel)
@@ -276,9 +287,10 @@ class Remote:
         except CatalogError as error:
             if is_denied(error):
                 self._writes = False
-                self._say("gets nothing of what is made here", error, reporter)
+                self._say("gets nothing of what is made here", f"it {error.what}", reporter)
                 return None
-            self._out(error, reporter)
+            # Others may still read: a disk that is full is no reason against that.
+            self._out(error, reporter, is_told=False)
             return None
 
     def _renew(self, manifest: Manifest, reporter: Reporter) -> None:
@@ -295,39 +307,58 @@ class Remote:
 
         self._write(work, _LOOK, reporter)
 
-    def _out(self, error: CatalogError, reporter: Reporter) -> None:
-        self._out_until = time.monotonic() + _OUT
-        self._say(f"is left alone for {_OUT / 60:.0f} minutes", error, reporter)
+    def _is_out(self, reporter: Reporter) -> bool:
+        """Whether it is left alone; said once, if another command has found it out."""
+        if self._outage.is_now():
+            return True
+        why = self._outage.told()
+        if why is None:
+            return False
+        self._say("has been left alone for less than 5 minutes", why, reporter)
+        return True
 
-    def _say(self, text: str, error: CatalogError, reporter: Reporter) -> None:
+    def _out(self, error: CatalogError, reporter: Reporter, *, is_told: bool) -> None:
+        self._outage.begin(error.what, is_told=is_told)
+        self._say(f"is left alone for {LASTS / 60:.0f} minutes", f"it {error.what}", reporter)
+
+    def _say(self, text: str, why: str, reporter: Reporter) -> None:
         with self._lock:
             if text in self._said:
                 return
             self._said.add(text)
-        reporter.note(STEP, f"the remote cache {self.url} {text}: it {error.what}")
+        reporter.note(STEP, f"the remote cache {self.url} {text}: {why}")
 
 
 _WORDS: dict[Kind, str] = {"image": "image", "packages": "package layer"}
 
 
 @lru_cache(maxsize=8)
-def _opened(url: str, mode: Mode) -> Remote:
-    return Remote(open_store(url, _PATIENCE), writes=mode == "read-write", source=url)
+def _opened(url: str, mode: Mode, noted: Path | None) -> Remote:
+    return Remote(
+        open_store(url, _PATIENCE),
+        writes=mode == "read-write",
+        source=url,
+        outage=Outage(noted, url),
+    )
 
 
-def opened(url: str, mode: Mode, where: Location | None = None) -> Remote:
+def opened(
+    url: str, mode: Mode, where: Location | None = None, *, noted: Path | None = None
+) -> Remote:
     """Return the remote cache at a URL, for this process one and the same.
 
     Args:
         url: as that of a catalog.
         mode: whether results are shared with it.
         where: the place that named it.
+        noted: the folder in which commands note that it cannot be reached, for one another;
+            None: this one finds out by itself.
 
     Raises:
         InputError: the URL is none.
     """
     try:
-        return _opened(url, mode)
+        return _opened(url, mode, noted)
     except InputError as error:
         what = error.what.replace("catalog", "remote cache")
         raise InputError(what, where=where, fix=error.fix) from error
@@ -347,9 +378,10 @@ class _Counter:
             done = self._done
         self._reporter.progress(STEP, min(done, self._total), self._total, "bytes", self._text)
 
-
-def _limit(size: int) -> float:
-    return _OVERHEAD + size / _SLOWEST
+    @property
+    def seconds(self) -> float:
+        """How long what has moved so far may have taken."""
+        return self._done / _SLOWEST
 
 
 def _today() -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from imagebuilder.errors import CatalogError, InputError, Interrupted
 from imagebuilder.progress import Cancel, Reporter
-from imagebuilder.remote import Remote, opened, prune_remote, remote, remote_entries
+from imagebuilder.remote import Remote, opened, outage, prune_remote, remote, remote_entries
 from imagebuilder.remote.bounded import TooSlowError, bounded, each
 from imagebuilder.stores.file import FileStore
 
@@ -162,7 +162,7 @@ def test_one_that_is_down_is_said_once_and_left_alone(world: World) -> None:
 
 
 def test_it_is_asked_again_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_OUT", 0.01)
+    monkeypatch.setattr(outage, "LASTS", 0.01)
     store = Broken(world.folder)
     store.error = CatalogError("cannot be read")
     broken = Remote(store)
