@@ -78,7 +78,17 @@ for _ in 1 2 3 4 5; do
     next=$(readlink "$NEWROOT$init") || exit
     case $next in /*) init=$next ;; *) init=${{init%/*}}/$next ;; esac
 done
-[ -x "$NEWROOT$init" ] || getarg init= >/dev/null || tell "has no /sbin/init that can be run"
+# systemd in an initrd runs the systemd of the root, and /sbin/init only where there is none.
+[ -d /run/systemd/system ] && [ -x "$NEWROOT/usr/lib/systemd/systemd" ] ||
+    [ -x "$NEWROOT$init" ] || getarg init= >/dev/null || tell "has no /sbin/init that can be run"
+# systemd says nothing of this on the console.  A generator may make one, so it ends nothing.
+if [ -x "$NEWROOT/usr/lib/systemd/systemd" ] && ! getarg systemd.unit= >/dev/null; then
+    for folder in etc usr/lib lib; do
+        target=$NEWROOT/$folder/systemd/system/default.target
+        [ -e "$target" ] || [ -L "$target" ] && exit
+    done
+    tell "has no default.target, so systemd has nothing to start but a rescue shell"
+fi
 ) 2>/dev/null
 """
 

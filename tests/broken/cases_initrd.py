@@ -210,12 +210,9 @@ INITRD_CASES = (
     ),
     Case(
         name="init-that-ends",
-        breaks=lambda image: image.in_root(
-            "rm -f $NEWROOT/sbin/init; printf '#!/bin/sh\\nexit 1\\n' >$NEWROOT/sbin/init; "
-            "chmod 755 $NEWROOT/sbin/init"
-        ),
+        breaks=lambda image: image.args("init=/usr/bin/false"),
         stage=ROOTFS_THERE,
-        words="first process of the guest ended",
+        words="init=/usr/bin/false; then the first process of the guest ended",
         at="Kernel panic",
     ),
     Case(

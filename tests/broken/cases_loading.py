@@ -102,7 +102,7 @@ LOADING = (
         breaks=_nobody_on_the_network,
         path="pxe-bios",
         stage=FIRMWARE,
-        words="asked for an address by DHCP .* got no answer|no address by DHCP",
+        words="no address by DHCP, since it asked for an address by DHCP .* got no answer",
         at="No bootable device|No more network devices",
     ),
     Case(
@@ -127,7 +127,7 @@ LOADING = (
         breaks=_script_that_ends,
         path="pxe-bios",
         stage=SCRIPT_THERE,
-        words="nothing to boot from|never asked for",
+        words="boot script ended with status 0x01 before it booted anything",
         at="No bootable device|No more network",
     ),
     Case(

@@ -36,10 +36,22 @@ FIRMWARE: tuple[Badness, ...] = (
         "iPXE has too little memory for kernel and initrd",
         MORE_MEMORY,
     ),
+    # What a script ends with (``exit 1``), iPXE takes for an error's number.
     bad(
         "warn",
-        rf"Configuring \(net\d+ \S+\)\.+ *(.*?){_IPXE_LINK}|"
-        rf"No configuration methods succeeded{_IPXE_LINK}",
+        rf"\bError 0x000000([0-9a-f]{{2}}){_IPXE_LINK}",
+        "iPXE: the boot script ended with status 0x{1} before it booted anything",
+        "look at what boot.ipxe does before its line boot: an exit, or a command that failed",
+    ),
+    bad(
+        "warn",
+        rf"No configuration methods ?succeeded{_IPXE_LINK}",
+        "iPXE got no address by DHCP",
+        "look whether a DHCP server answers on the network of the first card",
+    ),
+    bad(
+        "warn",
+        rf"Configuring \(net\d+ \S+\)\.+ *(.*?){_IPXE_LINK}",
         "iPXE got no address by DHCP: {1}",
         "look whether a DHCP server answers on the network of the first card",
     ),

@@ -21,6 +21,12 @@ INITRD: tuple[Badness, ...] = (
         "kernel, initrd and root file system must come from the same build: build again",
     ),
     bad(
+        "warn",
+        r"imagebuilder: (the root file system has no default\.target)",
+        "{1}",
+        "set it in the image: systemctl set-default multi-user.target",
+    ),
+    bad(
         "fatal",
         r"imagebuilder: (the root file system has no (?:os-release|/sbin/init).*)",
         "{1}",

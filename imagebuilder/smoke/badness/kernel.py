@@ -96,8 +96,21 @@ KERNEL: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
-        r"reboot: (?:System halted|Power down|Restarting system)|sysrq: Resetting|"
         r"softdog: Initiating system reboot",
+        "the guest's watchdog restarted it, since nobody fed it",
+        "look at what opened /dev/watchdog and then hung",
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"reboot: Restarting system|sysrq: Resetting",
+        "the guest restarted itself before the test was done",
+        "look at the lines before it for why",
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"reboot: (?:System halted|Power down)",
         "the guest switched itself off before the test was done",
         "look at the lines before it for why",
         follows=True,

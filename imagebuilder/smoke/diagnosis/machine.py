@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from imagebuilder.smoke.diagnosis.words import before_that, quoted, told_before
+from imagebuilder.smoke.diagnosis.words import address_story, before_that, quoted, told_before
 from imagebuilder.smoke.report import Failure
-from imagebuilder.smoke.stages import KERNEL_STARTED
+from imagebuilder.smoke.stages import DHCP, KERNEL_STARTED
 from imagebuilder.smoke.watch import Boot
 
 _LAST_LINES = 10
@@ -49,7 +49,7 @@ def fatal_line(boot: Boot) -> Failure | None:
     """The console said why."""
     if not boot.fatal:
         return None
-    earlier = told_before(boot) if boot.fatal_follows else ""
+    earlier = _earlier(boot) if boot.fatal_follows else ""
     then = f"{earlier}; then " if earlier else ""
     # What our own hooks write is its own meaning.
     line = "" if boot.fatal.meaning in boot.fatal.line else quoted(boot.fatal.line)
@@ -58,6 +58,15 @@ def fatal_line(boot: Boot) -> Failure | None:
         fix=boot.fatal.fix,
         excerpt=boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:]),
     )
+
+
+def _earlier(boot: Boot) -> str:
+    told = told_before(boot)
+    if DHCP in boot.stages or KERNEL_STARTED in boot.stages:
+        return told
+    # What it asked for is seen in its packets.
+    seen = address_story(boot, "firmware", "it") if boot.packets else ""
+    return ", since ".join(each for each in (told, seen) if each)
 
 
 def told_by_monitor(boot: Boot) -> Failure | None:

@@ -56,7 +56,9 @@ FATAL = {
         "os-release"
     ),
     "[    0.5] initrd extends beyond end of memory, disabling initrd": "does not fit",
-    "sysrq: Resetting": "switched itself off",
+    "sysrq: Resetting": "restarted itself",
+    "reboot: Restarting system": "restarted itself",
+    "softdog: Initiating system reboot": "watchdog restarted it",
     "ZSTD-compressed data is corrupt": "unpack itself: ZSTD",
     "No bootable device.": "nothing to boot from",
     "BdsDxe: No bootable option or device was found.": "nothing to boot from",
@@ -82,6 +84,10 @@ WARN = {
     "touch: cannot touch '/x': Read-only file system": "read-only",
     "bash: arping: command not found": "missing: arping",
     "Kernel command line: root=live:x rdinit=/nope quiet": "rdinit=/nope",
+    "imagebuilder: the root file system has no default.target, so systemd": "no default.target",
+    "Could not boot: Error 0x00000001 (http://ipxe.org/00000001)": "ended with status 0x01",
+    "Configuring (net0 52:54:00:77:01:00)....... No configuration methodssucceeded "
+    "(http://ipxe.org/040ee119)": "no address by DHCP",
     "No configuration methods succeeded (http://ipxe.org/040ee119)": "no address by DHCP",
     "Could not boot: Exec format error (http://ipxe.org/2e008081)": "cannot run what it fetched",
     "vmlinuz... Not enough space (http://ipxe.org/34012006)": "too little memory",

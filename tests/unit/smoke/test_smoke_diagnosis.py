@@ -66,6 +66,18 @@ def shutdown(reason: str) -> tuple[MachineEvent, ...]:
 WAITED = finding("dracut waited in vain for the network or for the root file system", "fatal")
 
 CASES: list[tuple[Boot, str]] = [
+    (
+        boot(
+            FIRMWARE,
+            ending="fatal",
+            packets=packets("firmware", "discover", "discover"),
+            findings=(finding("iPXE got no address by DHCP"),),
+            fatal=finding("the firmware found nothing to boot from", "fatal"),
+            fatal_follows=True,
+        ),
+        "iPXE got no address by DHCP, since it asked for an address by DHCP 2 times and got no "
+        "answer; then the firmware found nothing to boot from",
+    ),
     (boot(FIRMWARE), "never asked for the boot script within 99 s"),
     (
         boot(FIRMWARE, packets=packets("firmware", "discover", "discover", "discover")),

@@ -35,12 +35,13 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").touch()
     (tmp_path / "proc/uptime").write_text("3.50 1.00\n")
-    for folder in ("usr/sbin", "usr/lib/systemd"):
+    for folder in ("usr/sbin", "usr/lib/systemd/system"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "sbin").symlink_to("usr/sbin")
     (tmp_path / "usr/sbin/init").symlink_to("/usr/lib/systemd/systemd")
     (tmp_path / "usr/lib/systemd/systemd").symlink_to("systemd-real")
     (tmp_path / "usr/lib/systemd/systemd-real").touch(mode=0o755)
+    (tmp_path / "usr/lib/systemd/system/default.target").symlink_to("graphical.target")
     (tmp_path / "getarg").write_text("return 1\n")
     return tmp_path
 
@@ -105,6 +106,10 @@ def test_a_card_without_a_driver_is_told_once(place: Path, shell: str) -> None:
     [
         ("usr/lib/systemd/systemd-real", "has no /sbin/init that can be run"),
         ("usr/sbin/init", "has no /sbin/init that can be run"),
+        (
+            "usr/lib/systemd/system/default.target",
+            "has no default.target, so systemd has nothing to start but a rescue shell",
+        ),
         ("etc/os-release", "has no os-release, so it is taken for no system"),
     ],
 )
@@ -122,4 +127,14 @@ def test_a_root_with_a_first_program_of_its_own_needs_no_init(place: Path) -> No
     (place / "usr/sbin/init").unlink()
     (place / "getarg").write_text("return 0\n")
     run(SHELLS[0], hook("pre-pivot/94", place, "6.1"))
+    assert not (place / "dev/kmsg").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_systemd_of_an_initrd_needs_no_link_to_that_of_the_root(
+    place: Path, shell: str
+) -> None:
+    (place / "usr/sbin/init").unlink()
+    (place / "run/systemd/system").mkdir(parents=True)
+    run(shell, hook("pre-pivot/94", place, "6.1"))
     assert not (place / "dev/kmsg").exists()
