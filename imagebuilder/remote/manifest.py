@@ -12,7 +12,7 @@ do not overwrite each other; the manifest is written last.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -25,7 +25,7 @@ from pydantic import (
 
 from imagebuilder.names import RecipeName
 
-Kind = Literal["image", "packages"]
+Kind = Literal["image", "packages", "initrd"]
 
 ENTRIES, BLOBS = "entries/", "blobs/"
 LIMIT = 4 << 20  # bytes of a manifest
@@ -33,8 +33,8 @@ _LARGEST = 1 << 40  # bytes of an object
 
 EntryId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
-_ENTRY = re.compile(rf"{ENTRIES}(image|packages)/([0-9a-f]{{32}})\.json")
-_BLOB = re.compile(rf"{BLOBS}(image|packages)/([0-9a-f]{{32}})/[0-9a-f]{{64}}")
+_ENTRY = re.compile(rf"{ENTRIES}(image|packages|initrd)/([0-9a-f]{{32}})\.json")
+_BLOB = re.compile(rf"{BLOBS}(image|packages|initrd)/([0-9a-f]{{32}})/[0-9a-f]{{64}}")
 
 
 class _Model(BaseModel):
@@ -61,7 +61,9 @@ class Manifest(_Model):
 
     format: Literal[1] = 1
     kind: Kind
-    id: EntryId = Field(description="the content id of the step whose result it is")
+    id: EntryId = Field(
+        description="the content id of the step whose result it is; of an initrd, of its packages"
+    )
     recipe: RecipeName = Field(description="the recipe for which it was made, for people")
     used: str = Field(
         pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$",
@@ -105,5 +107,5 @@ def entry_of(key: str) -> tuple[Kind, str] | None:
     found = _ENTRY.fullmatch(key) or _BLOB.fullmatch(key)
     if not found:
         return None
-    kind: Kind = "image" if found[1] == "image" else "packages"
-    return kind, found[2]
+    kinds: dict[str, Kind] = {each: each for each in get_args(Kind)}
+    return kinds[found[1]], found[2]

@@ -329,7 +329,7 @@ class Remote:
         reporter.note(STEP, f"the remote cache {self.url} {text}: {why}")
 
 
-_WORDS: dict[Kind, str] = {"image": "image", "packages": "package layer"}
+_WORDS: dict[Kind, str] = {"image": "image", "packages": "package layer", "initrd": "initrd"}
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,7 @@ from imagebuilder.engines.direct import (
     debs,
     index,
     initrd,
+    initrd_sharing,
     inputs,
     layering,
     layers,
@@ -163,6 +164,8 @@ class DirectEngine:
             # Those below are what other recipes, and this one when it changes, begin with.
             for each in self.shared_results(request)[:-1]:
                 sharing.share(request, each)
+            if not sharing.why_private(request):
+                initrd_sharing.share(request, steps, step.id)
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""
@@ -286,6 +289,9 @@ class DirectEngine:
         fetched = sharing.fetch(making.request, held, making.work)
         if fetched:
             making.fetched.add(n)
+            if n == len(making.stages) - 1 and not making.again:
+                ids = (each.layer_id for each in reversed(making.stages))
+                initrd_sharing.fetch(making.request, ids)
         return fetched
 
     def _work(

@@ -15,16 +15,19 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import cache, files
 from imagebuilder.image import sha256_of
 
-FILE, _FACTS = "initrd.img", "initrd.json"
+FILE, FACTS = "initrd.img", "initrd.json"
+RECORD = "logs/.initrd.json"  # beside an initrd that was made: what is kept of it
 _KEPT = 8  # initrds of one package layer; of those that differ little the last are wanted
+_HALF = 600  # seconds after which one that is not whole was left by a build that was killed
 _LAYERS = 32  # package layers of which initrds are kept
 
 # Where dracut and its scripts are, and what they are told; the programs that rules of udev and
@@ -64,6 +67,7 @@ class Kept(BaseModel):
         sha256: of the initrd.
         changes: what the overlay had changed in the package layer, by path.
         taken: the paths in the initrd.
+        family: the name of its family; "": an older program did not note it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,6 +75,12 @@ class Kept(BaseModel):
     sha256: str
     changes: dict[str, str]
     taken: frozenset[str]
+    family: str = Field(default="", pattern=r"^[0-9a-z]{0,32}$")
+
+
+def place(cache_dir: Path) -> Path:
+    """Return the folder in which this user's initrds are kept, each family in its own."""
+    return cache_dir / f"initrds/uid-{os.geteuid()}"
 
 
 def family(words: Iterable[str]) -> str:
@@ -141,7 +151,7 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
         tree: that tree, for dracut's scripts.
     """
     named: frozenset[bytes] | None = None
-    for folder in _newest_first(store, _FACTS):
+    for folder in _newest_first(store, FACTS):
         kept = _read(folder)
         if kept is None:
             continue
@@ -154,7 +164,7 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
             continue
         try:
             if sha256_of(folder / FILE) == kept.sha256:
-                cache.touch(folder / _FACTS)
+                cache.touch(folder / FACTS)
                 return folder / FILE
         except OSError:
             pass  # removed meanwhile by another build
@@ -171,24 +181,69 @@ def keep(store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[st
         changed: the changes of the tree that it was made of.
         taken: the paths in it.
     """
-    fresh = store / f".new-{secrets.token_hex(4)}"
-    fresh.mkdir(parents=True)
+    fresh = _new(store)
     try:
         shutil.copyfile(made, fresh / FILE)
         kept = Kept(
             sha256=sha256_of(fresh / FILE),
             changes=dict(changed),
             taken=frozenset(each.removeprefix("./") for each in taken),
+            family=store.name,
         )
-        # Digests of small files, such as a script writes with a secret, can be guessed from.
-        (fresh / _FACTS).touch(mode=0o600)
-        (fresh / _FACTS).write_text(kept.model_dump_json())
+        _note(fresh / FACTS, kept)
+        if (made.parent / RECORD).parent.is_dir():
+            _note(made.parent / RECORD, kept)
         files.sync(fresh / FILE)
         fresh.rename(store / secrets.token_hex(8))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+    _bound(store)
+
+
+def adopt(store: Path, folder: Path, name: str) -> None:
+    """Keep an initrd that was made elsewhere.
+
+    Args:
+        store: the folder of its family.
+        folder: has ``initrd.img`` and ``initrd.json``, compared with their digests.
+        name: what it is kept as.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    fresh = _new(store)
+    try:
+        for each in (FILE, FACTS):
+            shutil.copyfile(folder / each, fresh / each)
+        (fresh / FACTS).chmod(0o600)
+        files.sync(fresh / FILE)
+        if not (store / name).exists():
+            fresh.rename(store / name)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    _bound(store)
+
+
+def _new(store: Path) -> Path:
+    """Make a folder for an initrd that is not whole yet; remove those of builds long killed."""
+    store.mkdir(parents=True, exist_ok=True)
+    for half in store.glob(".new-*"):
+        if time.time_ns() - _changed(half) > _HALF * 10**9:
+            shutil.rmtree(half, ignore_errors=True)
+    fresh = store / f".new-{secrets.token_hex(4)}"
+    fresh.mkdir()
+    return fresh
+
+
+def _note(path: Path, kept: Kept) -> None:
+    # Digests of small files, such as a script writes with a secret, can be guessed from.
+    path.touch(mode=0o600)
+    path.write_text(kept.model_dump_json())
+
+
+def _bound(store: Path) -> None:
     os.utime(store)
-    for old in [*_newest_first(store, _FACTS)[_KEPT:], *_newest_first(store.parent)[_LAYERS:]]:
+    for old in [*_newest_first(store, FACTS)[_KEPT:], *_newest_first(store.parent)[_LAYERS:]]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -221,7 +276,7 @@ def words(tree: Path) -> frozenset[bytes]:
 
 def _read(folder: Path) -> Kept | None:
     try:
-        return Kept.model_validate_json((folder / _FACTS).read_bytes())
+        return Kept.model_validate_json((folder / FACTS).read_bytes())
     except (OSError, ValidationError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_every_change_differs(lower: Path, upper: Path, what: str) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    return tmp_path / "initrds/uid-0/family"
+    return tmp_path / "initrds/uid-0" / ("f" * 32)
 
 
 def kept(store: Path, tmp_path: Path, changed: dict[str, str], data: bytes = b"initrd") -> None:
@@ -191,4 +192,16 @@ def test_nobody_else_may_read_what_was_changed(store: Path, tmp_path: Path) -> N
 def test_half_of_one_hides_no_other(store: Path, tmp_path: Path, lower: Path) -> None:
     kept(store, tmp_path, {})
     (store / "half").mkdir()
+    assert find(store, {}, lower)
+
+
+def test_halves_of_builds_long_killed_are_removed(store: Path, lower: Path, tmp_path: Path) -> None:
+    made = tmp_path / "initrd.img"
+    made.write_bytes(b"initrd")
+    for name, age in ((".new-old", initrd_reuse._HALF + 60), (".new-young", 0)):
+        (store / name).mkdir(parents=True)
+        then = time.time() - age
+        os.utime(store / name, (then, then))
+    keep(store, made, {}, ())
+    assert [path.name for path in store.glob(".new-*")] == [".new-young"]
     assert find(store, {}, lower)

@@ -14,7 +14,13 @@ from fakes import FakePrograms, MakeProject, fake_apt
 
 from imagebuilder import Image, Options, build_image, plan_image, tools
 from imagebuilder.engines import Request
-from imagebuilder.engines.direct import engine, layers, packages, sharing
+from imagebuilder.engines.direct import (
+    engine,
+    initrd_reuse,
+    layers,
+    packages,
+    sharing,
+)
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Cancel, Event
@@ -33,11 +39,13 @@ class Worker:
     Attributes:
         installed: the images that installed packages.
         more: files that packages have, beside those of any layer.
+        initrds: the images that initrds were made for.
     """
 
     def __init__(self) -> None:
         self.installed: list[str] = []
         self.more: dict[str, str] = {}
+        self.initrds: list[str] = []
 
     def __call__(self, job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
         tree = (job.fresh or job.layer) / "tree"
@@ -57,8 +65,20 @@ class Worker:
         assert job.epoch in (None, 7)
         for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
             (job.into / name).write_text(f"{name} of {job.name}")
+        (job.into / "logs").mkdir()
+        self._initrd(job)
         (job.into / "packages.json").write_text('{"format":1,"packages":[]}')
         return Outcome(kernel_release="6", tree_size=1, package_count=1, notes=(), seconds={})
+
+    def _initrd(self, job: Job) -> None:
+        """Make an initrd, or take one, as the worker does."""
+        store, made = job.initrds / initrd_reuse.family(["x"]), job.into / "initrd.img"
+        found = initrd_reuse.find(store, {}, job.layer / "tree")
+        if found:
+            shutil.copyfile(found, made)
+        else:
+            self.initrds.append(job.name)
+            initrd_reuse.keep(store, made, {}, ())
 
 
 class Machines:
@@ -297,3 +317,87 @@ def test_a_layer_has_nothing_of_its_host(tmp_path: Path) -> None:
     assert settings.read_text() == 'Acquire::Retries "3";\nAPT::X "y";\n'
     assert list((tmp_path / "dev").iterdir()) == []
     assert [each_.name for each_ in (tmp_path / "etc/ssh").iterdir()] == ["sshd_config"]
+
+
+# ----- initrds -----------------------------------------------------------------------------------
+
+
+def test_an_initrd_comes_along_with_the_layer(machines: Machines) -> None:
+    first = machines.build(machines.project("a"), "one")
+    project = machines.project("b")
+    second = machines.build(project, "two")
+    assert machines.worker.initrds == ["one"]
+    assert (second.path / "initrd.img").read_bytes() == (first.path / "initrd.img").read_bytes()
+    (facts,) = (project.root / "cache/initrds").glob("*/*/*/initrd.json")
+    assert facts.stat().st_mode & 0o777 == 0o600
+    assert machines.notes() == []
+    # What was taken is somebody else's, and is not shared once more.
+    (path,) = (machines.folder / "remote/entries/initrd").iterdir()
+    path.unlink()
+    machines.build(project, "three")
+    assert not path.exists()
+    assert list((project.root / "cache/work").iterdir()) == []
+
+
+def test_an_initrd_with_what_must_not_be_shared_stays(machines: Machines) -> None:
+    project = machines.project("a", recipe="")
+    (project.root / "kickstarts/common.ks").write_text(
+        "rootpw --plaintext geheim\n%packages\ncurl\n%end\n"
+    )
+    machines.build(Project.open(project.root), "one")
+    assert machines.manifests()  # the layer has nothing of it
+    assert not (machines.folder / "remote/entries/initrd").exists()
+
+
+def _wrong_bytes(machines: Machines) -> None:
+    for path in (machines.folder / "remote/blobs/initrd").glob("*/*"):
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def _tell(machines: Machines, change: Callable[[dict[str, object]], object]) -> None:
+    (path,) = (machines.folder / "remote/entries/initrd").iterdir()
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("lie", "why"),
+    [
+        (_wrong_bytes, "has other bytes"),
+        (
+            lambda machines: _tell(machines, lambda told: told.update(items=[])),
+            "it has other files than an initrd has",
+        ),
+        (lambda machines: _tell(machines, lambda told: told.update(facts={"engine": "old"})), ""),
+    ],
+)
+def test_an_initrd_that_is_another_is_made_here(
+    machines: Machines, lie: Callable[[Machines], None], why: str
+) -> None:
+    machines.build(machines.project("a"), "one")
+    lie(machines)
+    machines.build(machines.project("b"), "two")
+    assert machines.worker.initrds == ["one", "two"]
+    assert [why in note for note in machines.notes()] == ([True] if why else [])
+
+
+def test_notes_of_an_initrd_that_is_another_are_not_believed(machines: Machines) -> None:
+    machines.build(machines.project("a"), "one")
+    blobs = {
+        path.read_bytes(): path for path in (machines.folder / "remote/blobs/initrd").glob("*/*")
+    }
+    text = next(each_ for each_ in blobs if each_.startswith(b"{"))
+    kept = initrd_reuse.Kept.model_validate_json(text)
+    other = kept.model_copy(update={"sha256": "0" * 64}).model_dump_json().encode()
+    digest = hashlib.sha256(other).hexdigest()
+    (blobs[text].parent / digest).write_bytes(other)
+
+    def change(told: dict[str, object]) -> None:
+        items: list[dict[str, object]] = told["items"]  # type: ignore[assignment]
+        items[-1].update(size=len(other), sha256=digest)
+
+    _tell(machines, change)
+    machines.build(machines.project("b"), "two")
+    assert machines.worker.initrds == ["one", "two"]
+    assert "it does not say what it is" in machines.notes()[0]
