@@ -21,6 +21,11 @@ def _cut_rootfs(image: Workshop) -> None:
     image.replace(ROOTFS, image.bytes_of(ROOTFS)[:30_000_000])
 
 
+def _server_dies(image: Workshop) -> None:
+    """The server has the whole file, and hangs up in the middle each time."""
+    image.server_ends_at[ROOTFS] = 30_000_000
+
+
 def _cut_rootfs_unchecked(image: Workshop) -> None:
     _cut_rootfs(image)
     image.without_digest()
@@ -124,6 +129,14 @@ INITRD_CASES = (
         stage=ROOTFS_THERE,
         words="is cut short: the server has 30000000",
         at="imagebuilder: the root",
+    ),
+    Case(
+        name="rootfs-cut-in-flight",
+        breaks=_server_dies,
+        stage=KERNEL_STARTED,
+        words="is cut short: 30000000 of",
+        at="imagebuilder: the root",
+        within=60,  # the initrd asks ten times, five seconds apart, for what is missing
     ),
     Case(
         name="rootfs-cut-short-unchecked",

@@ -13,16 +13,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cases_initrd import INITRD_CASES
 from cases_loading import LOADING
 from cases_system import SYSTEM_CASES
-from workshop import Case, Workshop
+from workshop import Case, UpTo, Workshop
 
 from imagebuilder.image import Image
 from imagebuilder.recipe import SmokeOptions
-from imagebuilder.smoke import BootReport, report_text, smoke_test
+from imagebuilder.smoke import BootReport, report_text, server, smoke_test
 from imagebuilder.smoke import boot as boot_module
 from imagebuilder.smoke.report import CONSOLE_LOG
 
@@ -66,6 +67,13 @@ def test_what_is_broken_is_named(
     monkeypatch.setattr(
         boot_module, "qemu_argv", lambda *args, **more: workshop.argv(make(*args, **more))
     )
+    copy = server._Handler._copy
+
+    def copy_up_to(self: Any, body: Any, name: str, *more: int) -> None:
+        end = workshop.server_ends_at.get(name)
+        copy(self, body if end is None else UpTo(body, end), name, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server._Handler, "_copy", copy_up_to)
     options = SmokeOptions(
         paths=(case.path,), memory_mib=case.memory_mib, boot_timeout=case.boot_timeout
     )

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from imagebuilder.checks import Check
 from imagebuilder.cpio import Entry, archive
@@ -28,6 +29,22 @@ LONG = " ".join(
 )
 
 
+class UpTo:
+    """A file of which nothing is read beyond a place, however often it is asked for.
+
+    Args:
+        file: the file.
+        end: the place, in bytes from its begin.
+    """
+
+    def __init__(self, file: BinaryIO, end: int) -> None:
+        self._file = file
+        self._end = end
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(max(0, min(size, self._end - self._file.tell())))
+
+
 class Workshop:
     """One image being broken; :meth:`done` gives it."""
 
@@ -37,6 +54,7 @@ class Workshop:
         self._changed: dict[str, bytes] = {}
         self._added: list[Entry] = []
         self._in_root = ""
+        self.server_ends_at: dict[str, int] = {}  # bytes of a file, after which it hangs up
         self.argv: Callable[[list[str]], list[str]] = lambda argv: argv
 
     @property

@@ -69,7 +69,8 @@ def address_story(boot: Boot, part: str, who: str) -> str:
     if "ack" not in kinds:
         asked = sum(kind in ("discover", "request") for kind in kinds)
         how = "was refused (NAK)" if "nak" in kinds else "got no answer"
-        return f"{who} asked for an address by DHCP {asked} times and {how}"
+        times = "once" if asked == 1 else f"{asked} times"
+        return f"{who} asked for an address by DHCP {times} and {how}"
     errors = [each.what for each in packets if each.kind == "tftp-error"]
     reads = [each.what for each in packets if each.kind == "tftp-read"]
     if errors:
