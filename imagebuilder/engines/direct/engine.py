@@ -237,8 +237,6 @@ class DirectEngine:
 
     def _see_that_it_fits(self, making: orders.Making) -> None:
         request = making.request
-        if request.remote:  # what comes from there is less, and nobody knows yet what comes
-            return
         found = room.estimate(making, self._index(request))
         said = room.check(found, request.resolved.name, request.cache_dir, making.into.parent)
         if making.files:

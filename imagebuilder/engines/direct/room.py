@@ -17,6 +17,7 @@ from imagebuilder.engines.direct.orders import Making, wanted
 from imagebuilder.errors import HostError, InputError
 from imagebuilder.image import Image
 from imagebuilder.recipe import ImageOptions
+from imagebuilder.remote import Manifest
 from imagebuilder.sizes import human_size
 
 # Of a tree of Debian 12, what is left of its bytes: measured, see docs/builds.md.
@@ -34,7 +35,7 @@ class Room:
     """What a build takes, in bytes.
 
     Attributes:
-        downloads: files of packages that the cache lacks.
+        downloads: files of packages that the cache lacks, and the archive of a layer.
         layers: trees that are made in the cache, with what is there while they are made.
         image: what is made in the project.
         memory: the most that all programs use at a time.
@@ -54,16 +55,23 @@ class Room:
 def estimate(making: Making, opened: Index) -> Room:
     """Return what a build takes, by the last image of the recipe, else by the package index.
 
+    A layer that the remote cache has counts by its manifest.
+
     Args:
         making: the image.
         opened: the package index.
 
     Raises:
         StepError: apt cannot say what packages are to be fetched.
+        Interrupted: somebody asked to stop.
     """
+    return _of(making, opened, *_missing(making))
+
+
+def _of(making: Making, opened: Index, new: frozenset[str], coming: Manifest | None) -> Room:
+    """Return what it takes to install some packages, on a layer that is fetched if there is one."""
     request = making.request
     options = request.resolved.recipe.image
-    new = _missing(making)
     last = _last(request.resolved.project.build_dir / request.resolved.name / "latest")
     downloads, installed = 0, last.facts.tree_size if last else 0
     if new:
@@ -72,6 +80,8 @@ def estimate(making: Making, opened: Index) -> Room:
         fetched = debs.of(each for name, each in files.of.items() if name in new)
         store = request.cache_dir / debs.FOLDER
         downloads = sum(each.size for each in debs.lacking(fetched, store))
+    taken = coming.tree.size if coming and coming.tree else 0
+    installed = installed or taken
     lists = sum(path.stat().st_size for path in opened.lists.glob("*_*"))
     part = len(new) / len(making.stages[-1].found.versions)
     if last:
@@ -79,21 +89,31 @@ def estimate(making: Making, opened: Index) -> Room:
     else:
         packed = int(installed * _PACKED.get(options.compression, 0.3)) + _KERNEL_AND_INITRD
     return Room(
-        downloads=downloads,
-        layers=int(part * (installed + lists)) + _CHANGED,
+        downloads=downloads + (coming.size if coming else 0),
+        layers=int(part * (installed + lists)) + taken + _CHANGED,
         image=packed,
         memory=_MEMORY + _of_compressor(options),
     )
 
 
-def _missing(making: Making) -> frozenset[str]:
-    """Return the packages of the layers that are to be made."""
+def _missing(making: Making) -> tuple[frozenset[str], Manifest | None]:
+    """Return the packages of the layers that are to be made, and the layer that is fetched."""
+    remote = None if making.again else making.request.remote
     names: set[str] = set()
     for n in reversed(range(len(making.stages))):
         if layers.facts(making.layer(n)) and not making.again:
             break
+        layer_id = making.stages[n].layer_id
+        found = remote.look("packages", layer_id, making.request.reporter) if remote else None
+        # It has all that is below it.  One that would hardly fit, or says so, is none to count on.
+        if (
+            found
+            and found.tree
+            and 2 * (found.size + found.tree.size) < _free(making.request.cache_dir)
+        ):
+            return frozenset(names), found
         names.update(making.stages[n].new)
-    return frozenset(names)
+    return frozenset(names), None
 
 
 def _of_compressor(options: ImageOptions) -> int:

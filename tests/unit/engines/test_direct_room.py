@@ -13,6 +13,7 @@ from imagebuilder.engines.direct import room
 from imagebuilder.engines.direct.room import Room, available_memory, check
 from imagebuilder.errors import HostError
 from imagebuilder.recipe import ImageOptions
+from imagebuilder.remote import Item, Manifest, Tree
 
 MB = 1_000_000
 SOME = Room(downloads=100 * MB, layers=400 * MB, image=150 * MB, memory=300 * MB)
@@ -89,3 +90,63 @@ def test_compressors_that_look_far_back_take_more() -> None:
     }
     assert taken["zstd", None] == taken["zstd", 15] == taken["gzip", 9] == 0
     assert 0 < taken["zstd", 19] < taken["xz", None]
+
+
+class Shared:
+    """A remote cache with some layers."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids = ids
+
+    def look(self, kind: str, entry_id: str, _: object) -> Manifest | None:
+        item = Item(name="tree.tar.zst", size=5 * MB, sha256="0" * 64)
+        tree = Tree(size=10 * MB if entry_id != "huge" else 1 << 40, entries=9)
+        if kind != "packages" or entry_id not in self.ids:
+            return None
+        return Manifest(
+            kind="packages", id="0" * 32, recipe="r", used="2026-01-01", items=(item,), tree=tree
+        )
+
+
+@pytest.mark.parametrize(
+    ("shared", "again", "expected"),
+    [
+        (("top",), False, (5 * MB, 10 * MB)),
+        (("low",), False, (5 * MB + 7, 10 * MB + 30 * MB)),  # a package of two, of 60 MB
+        ((), False, (14, 60 * MB)),
+        (("top",), True, (14, 60 * MB)),
+        (("huge",), False, (14, 60 * MB)),  # it is not fetched
+    ],
+)
+def test_a_layer_of_the_remote_cache_counts_by_its_manifest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: tuple[str, ...],
+    again: bool,
+    expected: tuple[int, int],
+) -> None:
+    stages = tuple(
+        SimpleNamespace(layer_id=name, new={package: "1"}, found=SimpleNamespace(versions="ab"))
+        for name, package in (("low", "a"), ("huge" if shared == ("huge",) else "top", "b"))
+    )
+    project = SimpleNamespace(build_dir=tmp_path / "build")
+    recipe = SimpleNamespace(image=ImageOptions())
+    request = SimpleNamespace(
+        remote=Shared(*shared),
+        reporter=None,
+        resolved=SimpleNamespace(project=project, name="r", recipe=recipe),
+        cache_dir=tmp_path,
+    )
+    making = SimpleNamespace(
+        request=request, stages=stages, again=again, layer=lambda n: tmp_path / str(n)
+    )
+    files = SimpleNamespace(installed=60 * MB, of={"a": "a", "b": "b"})
+    monkeypatch.setattr(room, "wanted", lambda *_: files)
+    monkeypatch.setattr(room.debs, "of", tuple)
+    monkeypatch.setattr(
+        room.debs, "lacking", lambda names, _: [SimpleNamespace(size=7) for _ in names]
+    )
+    opened = SimpleNamespace(lists=tmp_path)
+    found = room.estimate(making, opened)  # type: ignore[arg-type]
+    assert (found.downloads, found.layers - room._CHANGED) == expected
+    assert found.image > room._KERNEL_AND_INITRD

@@ -108,7 +108,9 @@ class Machines:
         return build_image(project, name, self.options(project, again=again))
 
     def notes(self) -> list[str]:
-        return [each_.text for each_ in self.events if each_.kind == "note"]
+        """Return what was noted, but for the room that images take."""
+        found = [each_.text for each_ in self.events if each_.kind == "note"]
+        return [text for text in found if "of memory are needed" not in text]
 
     def manifests(self) -> list[Path]:
         return list((self.folder / "remote").glob("entries/packages/*"))
