@@ -16,12 +16,15 @@ from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import LayerFacts
 from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.errors import StepError
+from imagebuilder.image import sha256_of
 from imagebuilder.private import has_debconf_password
 from imagebuilder.remote import STEP, Gift, Item
 from imagebuilder.secrets import names_in
 from imagebuilder.sizes import human_size
 
 ARCHIVE = "tree.tar.zst"
+CHANGES = "changes.json"  # what the layer has that its lowest one has not: initrds ask for it
+_LARGEST = 64 << 20  # bytes of that
 _APT = ("etc/apt",)  # folders of a layer in which no URL may have a password
 _CREDENTIALS = re.compile(r"://([^/\s@]+)@")
 _SHORTEST = 4  # characters: what is shorter stands in any tree by chance
@@ -76,7 +79,10 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
         reporter.note(STEP, f"the package layer is not fetched: it takes {human_size(needed)}")
         return None
     try:
-        if not remote.fetch(manifest, folder, reporter, [ARCHIVE]):
+        named = {each.name: each.size for each in manifest.items}
+        has_changes = named.get(CHANGES, _LARGEST) < _LARGEST
+        wanted = [ARCHIVE, *([CHANGES] if has_changes else [])]
+        if not remote.fetch(manifest, folder, reporter, wanted):
             return None
         order = worker.Order(
             tree=held.fresh / "tree", archive=folder / ARCHIVE, limits=manifest.tree
@@ -92,6 +98,9 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
                     reporter.note(STEP, f"the package layer cannot be unpacked here: {error.what}")
                 held.renew()
                 return None
+        if has_changes:
+            shutil.copyfile(folder / CHANGES, held.fresh / CHANGES)
+            (held.fresh / CHANGES).chmod(0o600)
     finally:
         cache.remove_tree(folder)
     reporter.reused(packages.STEP, f"taken from the remote cache {remote.url}")
@@ -127,12 +136,16 @@ def share(request: Request, step_id: str) -> None:
             except StepError as error:
                 reporter.note(STEP, f"the package layer is not shared: {error.what}")
                 return
-            item = Item(name=ARCHIVE, size=packed.size, sha256=packed.sha256)
+            files = [(order.archive, Item(name=ARCHIVE, size=packed.size, sha256=packed.sha256))]
+            changes = layer.place / CHANGES
+            if changes.exists():
+                size, digest = changes.stat().st_size, sha256_of(changes)
+                files.append((changes, Item(name=CHANGES, size=size, sha256=digest)))
             gift = Gift(
                 kind="packages",
                 id=step_id,
                 recipe=request.resolved.name,
-                files=((order.archive, item),),
+                files=tuple(files),
                 tree=packed.tree,
                 facts=layer.facts.model_dump(mode="json"),
             )

@@ -15,6 +15,7 @@ from fakes import FakePrograms, MakeProject, fake_apt
 from imagebuilder import Image, Options, build_image, plan_image, tools
 from imagebuilder.engines import Request
 from imagebuilder.engines.direct import (
+    addition,
     engine,
     initrd_reuse,
     layers,
@@ -57,6 +58,7 @@ class Worker:
             told = LayerFacts(
                 id=job.layer_id, epoch=7, package_count=3, listing=layers.listing(tree)
             )
+            (job.fresh / sharing.CHANGES).write_text(json.dumps({"lowest": "low"}))
             layers.keep(job.fresh, job.layer, told)
             on_layer()
         elif job.layer_listing != layers.listing(tree):
@@ -166,6 +168,8 @@ def test_another_image_is_built_on_a_layer_of_another_machine(machines: Machines
         for name in "ab"
     ]
     assert facts[0] == facts[1]
+    (place,) = (project.root / "cache/layers").glob("uid-*/*[0-9a-f]")
+    assert addition.changes(place).lowest == "low"  # or no initrd of other machines would do
     assert machines.notes() == []
     assert list((project.root / "cache/work").iterdir()) == []
     # From now on it is this machine's own.
