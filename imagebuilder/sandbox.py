@@ -213,9 +213,18 @@ def raise_loopback() -> None:
         fcntl.ioctl(opened, 0x8914, struct.pack("16sH14x", b"lo", 0x1 | 0x40))
 
 
-def mount_tmpfs(target: Path, *, mode: str = "0755") -> None:
-    """Mount an empty file system in memory at ``target``."""
-    _mount("tmpfs", target, "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode={mode}")
+def mount_tmpfs(target: Path, *, mode: str = "0755", is_tree: bool = False) -> None:
+    """Mount an empty file system in memory at ``target``.
+
+    Args:
+        target: a folder.
+        mode: its mode, in octal digits.
+        is_tree: whether a system is made in it: its devices and set-user-ID programs work.
+    """
+    flags = 0 if is_tree else _MS_NOSUID | _MS_NODEV
+    # As much as there is, and not half of it: whoever mounts it looks at the memory before.
+    size = ",size=100%" if is_tree else ""
+    _mount("tmpfs", target, "tmpfs", flags, f"mode={mode}{size}")
 
 
 def bind(source: Path, target: Path, *, recursive: bool = True) -> None:
@@ -226,6 +235,9 @@ def bind(source: Path, target: Path, *, recursive: bool = True) -> None:
 def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
     """Mount ``lower`` at ``target`` with changes going to ``upper``.
 
+    Nothing is synced to the disk, whoever asks for it: a build that loses power begins anew, and
+    dpkg asks for it three thousand times in one layer.
+
     Raises:
         OSError: the file system below cannot carry an overlay.
     """
@@ -235,7 +247,10 @@ def mount_overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
         if any(sign in str(path) for sign in ",:\\"):
             raise OSError(22, "overlayfs takes no path with a comma, colon or backslash", str(path))
     options = f"lowerdir={lower},upperdir={upper},workdir={work}{marks}"
-    _mount("overlay", target, "overlay", 0, options)
+    try:
+        _mount("overlay", target, "overlay", 0, f"{options},volatile")  # Linux 5.10
+    except OSError:
+        _mount("overlay", target, "overlay", 0, options)
 
 
 def mount_system(root: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,16 +24,17 @@ from imagebuilder.engines.direct.packages import (
     DIVERTED,
     TIMEOUT,
     Counter,
+    compare,
     forget_host,
-    listed,
+    installed,
 )
 from imagebuilder.engines.direct.seal import clamp_times
+from imagebuilder.engines.direct.shelf import Shelf
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Reporter
 
 _CHANGES = "changes.json"
-_LISTS = "var/lib/apt/lists"
 _STATES = "var/lib/apt/extended_states"
 _ARCHIVES = "/var/cache/apt/archives"
 # What apt and dpkg write while they work, and no tree needs.
@@ -69,14 +70,14 @@ def changes(layer: Path) -> Changes:
 
 
 def install(
-    job: Job, below: Path, fetched: Path, epoch: int, fresh: Path, log: Path, reporter: Reporter
+    job: Job, below: Path, shelf: Shelf, epoch: int, fresh: Path, log: Path, reporter: Reporter
 ) -> None:
     """Fill the tree of a new layer with that of the one below, and a job's packages.
 
     Args:
         job: what to install.
         below: the layer below.
-        fetched: a folder with the files of the packages, on the same disk; they are taken out.
+        shelf: the files of the packages, which are taken out, and an index of them.
         epoch: seconds since the epoch that no file is to be newer than.
         fresh: the new layer's folder, on the same disk.
         log: gets what apt says.
@@ -96,11 +97,11 @@ def install(
         # The disk below cannot carry an overlay: a copy does as well, and costs its room.
         for path in (root, upper, scratch):
             shutil.rmtree(path)
-        _copy(lower, tree, reporter)
-        _add(job, Tree(root=tree, log=log, epoch=epoch), fetched, reporter)
+        copy(lower, tree, reporter)
+        _add(job, Tree(root=tree, log=log, epoch=epoch), shelf, reporter)
         clamp_times(tree, epoch)
         return
-    _add(job, Tree(root=root, log=log, epoch=epoch), fetched, reporter)
+    _add(job, Tree(root=root, log=log, epoch=epoch), shelf, reporter)
     sandbox.unmount(root)
     clamp_times(upper, epoch)
     before = changes(below)
@@ -111,28 +112,32 @@ def install(
     # Digests of small files, such as debconf's passwords, can be guessed from.
     (fresh / _CHANGES).touch(mode=0o600)
     (fresh / _CHANGES).write_text(told.model_dump_json())
-    _copy(lower, tree, reporter, "--link")
+    copy(lower, tree, reporter, "--link")
     merge(upper, tree)
     for path in (upper, scratch):
         shutil.rmtree(path)
 
 
-def _copy(lower: Path, tree: Path, reporter: Reporter, *options: str) -> None:
+def copy(lower: Path, tree: Path, reporter: Reporter, *options: str) -> None:
+    """Copy a tree with all that its files have; ``--link`` is an option of cp(1).
+
+    Raises:
+        StepError: it cannot be copied.
+    """
     command.run(
         ["cp", "--archive", *options, "--", str(lower), str(tree)],
         timeout=TIMEOUT,
         cancel=reporter.cancel,
-        what="copying the layer of packages below",
+        what="copying a tree of packages",
         fix="see that there is room on the disk",
     )
 
 
-def _add(job: Job, tree: Tree, fetched: Path, reporter: Reporter) -> None:
+def _add(job: Job, tree: Tree, shelf: Shelf, reporter: Reporter) -> None:
     """Let apt install a job's packages into a tree that has others."""
     root = tree.root
-    _bring_lists(job.lists, root / _LISTS)
     archives = tree.path(_ARCHIVES)
-    for path in fetched.glob("*.deb"):
+    for path in shelf.files.glob("*.deb"):
         path.rename(archives / path.name) if _is_one_disk(path, archives) else shutil.move(
             path, archives
         )
@@ -146,12 +151,11 @@ def _add(job: Job, tree: Tree, fetched: Path, reporter: Reporter) -> None:
         tree.run(["debconf-set-selections"], what="debconf", stdin=job.preseed)
     _divert(tree, "--add")
     try:
-        _apt(job, tree, private, Counter(reporter, 2 * len(job.new)), reporter)
+        _apt(job, tree, shelf.lists, private, Counter(reporter, 2 * len(job.new)), reporter)
     finally:
         _divert(tree, "--remove")
     _mark(job, root / _STATES)
-    there = {each.name: each.version for each in listed(tree).packages}
-    _compare(job, there, tree.log)
+    compare(job, tree)
     if starter.exists():
         sandbox.unmount(starter)
     tree.remove("/usr/sbin/policy-rc.d")
@@ -164,22 +168,6 @@ def _add(job: Job, tree: Tree, fetched: Path, reporter: Reporter) -> None:
 
 def _is_one_disk(path: Path, folder: Path) -> bool:
     return path.stat().st_dev == folder.stat().st_dev
-
-
-def _bring_lists(new: Path, old: Path) -> None:
-    """Give a tree the package index that the plan was made from, if it has another."""
-
-    def released(folder: Path) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in folder.glob("*Release")}
-
-    if released(new) == released(old):
-        return
-    for path in old.iterdir():
-        if path.is_file():
-            path.unlink()
-    for path in new.iterdir():
-        if path.is_file():
-            shutil.copyfile(path, old / path.name)
 
 
 def _divert(tree: Tree, how: str) -> None:
@@ -203,7 +191,9 @@ def _divert(tree: Tree, how: str) -> None:
             tree.link(inside, "/bin/true")
 
 
-def _apt(job: Job, tree: Tree, private: Path, counter: Counter, reporter: Reporter) -> None:
+def _apt(
+    job: Job, tree: Tree, lists: Path, private: Path, counter: Counter, reporter: Reporter
+) -> None:
     """Run this host's apt on the tree, as mmdebstrap does for the lowest layer."""
     conf, sources, nothing = (private / name for name in ("apt.conf", "sources.list", "nothing"))
     nothing.mkdir(exist_ok=True)
@@ -212,6 +202,7 @@ def _apt(job: Job, tree: Tree, private: Path, counter: Counter, reporter: Report
     lines = [
         f'Dir "{tree.root}";',
         f'Dir::State::Status "{tree.root}/var/lib/dpkg/status";',
+        f'Dir::State::Lists "{lists}";',
         f'Dir::Etc::sourcelist "{sources}";',
         f'Dir::Etc::sourceparts "{nothing}";',
         f'Dir::Etc::preferences "{private}/preferences";',
@@ -231,7 +222,7 @@ def _apt(job: Job, tree: Tree, private: Path, counter: Counter, reporter: Report
     # All by name and version: apt has no choice left, whatever it finds installed.
     exact = (f"{name}={version}" for name, version in job.new.items())
     named = {each.partition("=")[0] for each in job.new}
-    others = (each for each in job.packages if each.partition("=")[0] not in named)
+    others = (each for each in installed(job.packages) if each.partition("=")[0] not in named)
     try:
         command.run(
             [
@@ -281,17 +272,6 @@ def _mark(job: Job, states: Path) -> None:
             )
     with states.open("a") as file:
         file.write("".join(stanzas))
-
-
-def _compare(job: Job, there: Mapping[str, str], log: Path) -> None:
-    planned = {name.partition(":")[0]: version for name, version in job.planned.items()}
-    differ = sorted(name for name in {*there, *planned} if there.get(name) != planned.get(name))
-    if differ:
-        raise StepError(
-            f"apt installed something else than what was planned: {', '.join(differ[:5])}",
-            log=log,
-            fix="run the same command again with --refresh",
-        )
 
 
 def merge(upper: Path, tree: Path) -> None:

@@ -29,7 +29,6 @@ class Job(_Message):
         preseed: what debconf-set-selections reads, with passwords in it.
         files: what is copied into the image.
         secrets: these values, to be masked in logs and messages.
-        suite: the archive's name for the release.
         arch: the archive's name for the architecture.
         packages: what apt is asked to install.
         new: the packages that are to be installed, with versions.
@@ -46,6 +45,7 @@ class Job(_Message):
         epoch: seconds since the epoch that no file is newer than; None: when the newest of the
             packages was made.
         debs: the files of the packages that are to be installed.
+        installed: the bytes that all packages take, as the index has it.
         deb_store: the folder in which files of packages are kept.
         fetching: how those are fetched that are not kept there.
         layer: where the package layer is, or is to be.
@@ -69,7 +69,6 @@ class Job(_Message):
     preseed: str = ""
     files: tuple[Copy, ...] = ()
     secrets: tuple[str, ...] = ()
-    suite: str
     arch: str
     packages: tuple[str, ...]
     new: dict[str, str]
@@ -85,6 +84,7 @@ class Job(_Message):
     lists: Path
     epoch: int | None
     debs: tuple[Deb, ...] = ()
+    installed: int = 0
     deb_store: Path
     fetching: Fetching
     layer: Path

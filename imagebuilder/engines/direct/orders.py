@@ -21,7 +21,6 @@ from imagebuilder.engines.direct import (
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
 from imagebuilder.engines.direct.job import Job
-from imagebuilder.engines.direct.simulate import install
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.project import ResolvedRecipe
 
@@ -116,9 +115,11 @@ def job(
     apt_options = (*opened.sources.settings(), *package_options.apt_options(kickstart))
     preferences = _preferences(request, opened)
     files_of: tuple[debs.Deb, ...] = ()
+    installed = 0
     if facts is None:
-        there = wanted(making, opened).of
-        files_of = debs.of(each for name, each in there.items() if name in stage.new)
+        there = wanted(making, opened)
+        files_of = debs.of(each for name, each in there.of.items() if name in stage.new)
+        installed = there.installed
     copies = (copy for _, _, each in files.find(resolved) for copy in each)
     vault, epoch = request.vault, inputs.source_date_epoch()
     return Job(
@@ -127,7 +128,6 @@ def job(
         preseed=preseed.selections(stage.answers, vault),
         files=tuple(each.revealed(vault) for each in copies),
         secrets=(*vault.values(), *preseed.passwords(preseed.answers(resolved))),
-        suite=resolved.distro.suite,
         arch=arch(resolved),
         packages=found.asked,
         new=stage.new,
@@ -142,13 +142,12 @@ def job(
         lists=opened.lists,
         epoch=facts.epoch if facts else epoch,
         debs=files_of,
+        installed=installed,
         deb_store=request.cache_dir / debs.FOLDER,
         fetching=debs.Fetching(
-            argv=_fetching(stage) if below else install(opened, found.asked, kickstart),
+            versions=stage.new,
             environment=index.environment(opened.folder),
             options=apt_options,
-            preferences=preferences,
-            count=len(stage.new),
         ),
         layer=held.layer,
         fresh=None if facts else held.fresh,
@@ -166,8 +165,3 @@ def job(
         image=resolved.recipe.image,
         missing=found.missing,
     )
-
-
-def _fetching(stage: layering.Stage) -> tuple[str, ...]:
-    """Return apt's command line that downloads the new packages of a layer, and no others."""
-    return ("apt-get", "download", *(f"{name}={version}" for name, version in stage.new.items()))

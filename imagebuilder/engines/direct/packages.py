@@ -14,6 +14,7 @@ from imagebuilder import command
 from imagebuilder.engines.direct.job import Job
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.seal import clamp_times
+from imagebuilder.engines.direct.shelf import Shelf
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import InputError, Location, StepError
 from imagebuilder.image import Package, PackageList
@@ -42,13 +43,13 @@ done
 
 
 def install(
-    job: Job, fetched: Path, epoch: int, into: Path, private: Path, log: Path, reporter: Reporter
+    job: Job, shelf: Shelf, epoch: int, into: Path, private: Path, log: Path, reporter: Reporter
 ) -> None:
     """Fill a folder with the packages of a job.
 
     Args:
         job: what to install.
-        fetched: a folder with the files of the packages, on the same disk; they are taken out.
+        shelf: the files of the packages, which are taken out, and an index of them.
         epoch: seconds since the epoch that no file is to be newer than.
         into: the folder to fill.
         private: a folder in memory, for what must not lie on a disk.
@@ -56,17 +57,17 @@ def install(
         reporter: told of each package.
 
     Raises:
-        StepError: mmdebstrap failed.
+        StepError: mmdebstrap failed, or installed something else than what the plan has.
     """
     paths = shlex.join(DIVERTED)
-    lists = shlex.quote(str(job.lists))
+    lists, files = shlex.quote(str(shelf.lists)), shlex.quote(str(shelf.files))
     options = [
         # The index is there already, and the very one that the plan was made from.
         "--skip=update,cleanup/apt",
         f'--setup-hook=mkdir -p "$1/var/lib/apt/lists" && cp -R {lists}/. "$1/var/lib/apt/lists/"',
-        f'--setup-hook=mkdir -p "$1{_ARCHIVES}" && find {shlex.quote(str(fetched))} -name "*.deb" '
+        f'--setup-hook=mkdir -p "$1{_ARCHIVES}" && find {files} -name "*.deb" '
         f'-exec mv -t "$1{_ARCHIVES}" {{}} +',
-        f'--customize-hook=find "$1{_ARCHIVES}" -name "*.deb" -delete',
+        f'--customize-hook=find "$1{_ARCHIVES}" "$1/var/lib/apt/lists" -type f -delete',
         *_told_before(job, private),
         f"--essential-hook={_DIVERT.format(paths=paths)}",
         f"--customize-hook={_RESTORE.format(paths=paths)}",
@@ -92,8 +93,8 @@ def install(
                 "--variant=minbase",
                 f"--architectures={job.arch}",
                 *options,
-                *(f"--include={name}" for name in job.packages),
-                job.suite,
+                *(f"--include={name}" for name in installed(job.packages)),
+                "",  # of any suite: what is required may be an update
                 str(into),
                 "-",
             ],
@@ -113,8 +114,31 @@ def install(
         )
     except StepError as error:
         raise explained(error, log) from error
+    compare(job, Tree(root=into, log=log, epoch=epoch))
     forget_host(into, job.proxies)
     clamp_times(into, epoch)
+
+
+def compare(job: Job, tree: Tree) -> None:
+    """See that a tree has the packages that were planned, and no others.
+
+    Raises:
+        StepError: it has not.
+    """
+    there = {each.name: each.version for each in listed(tree).packages}
+    planned = {name.partition(":")[0]: version for name, version in job.planned.items()}
+    differ = sorted(name for name in {*there, *planned} if there.get(name) != planned.get(name))
+    if differ:
+        raise StepError(
+            f"apt installed something else than what was planned: {', '.join(differ[:5])}",
+            log=tree.log,
+            fix="run the same command again with --refresh",
+        )
+
+
+def installed(asked: Iterable[str]) -> tuple[str, ...]:
+    """Return what apt is to install of what it is asked for: the rest, ``NAME-``, it never sees."""
+    return tuple(each for each in asked if not each.endswith("-"))
 
 
 def forget_host(tree: Path, proxies: Sequence[str] = ()) -> None:

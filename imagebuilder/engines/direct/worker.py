@@ -25,7 +25,9 @@ from imagebuilder.engines.direct import (
     initrd_reuse,
     layers,
     packages,
+    room,
     scripts,
+    shelf,
 )
 from imagebuilder.engines.direct.configure import configure
 from imagebuilder.engines.direct.job import Job, LayerFacts, Outcome
@@ -38,6 +40,8 @@ from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
 from imagebuilder.progress import Event, Reporter
 
+_SPARE = 512 << 20  # bytes of memory for all else while packages are installed
+_LISTS = "/var/lib/apt/lists"
 _PROXIES = "/etc/apt/apt.conf.d/99mmdebstrap-proxies"
 
 
@@ -137,14 +141,14 @@ def _log(job: Job, name: str) -> Path:
 
 def _install(job: Job, fresh: Path, epoch: int, clock: _Clock) -> None:
     """Make the package layer, and give it its place: other images have it from now on."""
-    fetched, log = job.work / "debs", _log(job, "packages")
+    log = _log(job, "packages")
     on = f" on the {job.package_count - len(job.new)} that are there" if job.below else ""
     with clock.step(packages.STEP, f"installing {len(job.new)} packages{on}"):
+        at_hand = shelf.of(job.lists, job.new, job.work / "debs", job.work / "lists")
         if job.below:
-            addition.install(job, job.below, fetched, epoch, fresh, log, clock.reporter)
+            addition.install(job, job.below, at_hand, epoch, fresh, log, clock.reporter)
         else:
-            private = job.work / "private"
-            packages.install(job, fetched, epoch, fresh / "tree", private, log, clock.reporter)
+            _bootstrap(job, at_hand, epoch, fresh / "tree", log, clock.reporter)
     told = LayerFacts(
         id=job.layer_id,
         epoch=epoch,
@@ -152,6 +156,25 @@ def _install(job: Job, fresh: Path, epoch: int, clock: _Clock) -> None:
         listing=layers.listing(fresh / "tree"),
     )
     layers.keep(fresh, job.layer, told)
+
+
+def _bootstrap(
+    job: Job, at_hand: shelf.Shelf, epoch: int, into: Path, log: Path, reporter: Reporter
+) -> None:
+    """Make the lowest layer: in memory, if there is enough, and then copied to the disk.
+
+    Each file is written two or three times, under other names, before it stays.
+    """
+    private, memory = job.work / "private", room.available_memory()
+    if memory is None or memory < 2 * job.installed + _SPARE:
+        packages.install(job, at_hand, epoch, into, private, log, reporter)
+        return
+    place = job.work / "memory"
+    place.mkdir()
+    sandbox.mount_tmpfs(place, is_tree=True)
+    packages.install(job, at_hand, epoch, place / "tree", private, log, reporter)
+    addition.copy(place / "tree", into, reporter)
+    sandbox.unmount(place)
 
 
 def _work(
@@ -224,11 +247,27 @@ def _configure(
         tree.write(_PROXIES, "".join(f"{line}\n" for line in job.proxies))
     image_sources.configure(tree, job.kept)
     notes = configure(tree, kickstart, job.files)
-    notes += runner.run_all("post", tree)
+    with _index(job, tree):
+        notes += runner.run_all("post", tree)
     tree.remove("/usr/sbin/policy-rc.d")
     if was_link is not None:
         tree.link("/etc/resolv.conf", was_link)
     return notes
+
+
+@contextlib.contextmanager
+def _index(job: Job, tree: Tree) -> Iterator[None]:
+    """Give the apt of a tree the package index, for the scripts; what they fetch is not kept."""
+    place, upper, scratch = tree.path(_LISTS), job.work / "lists-upper", job.work / "lists-scratch"
+    for path in (place, upper, scratch):
+        path.mkdir(parents=True, exist_ok=True)
+    try:
+        sandbox.mount_overlay(job.lists, upper, scratch, place)
+    except OSError:  # as in _overlay
+        sandbox.mount_tmpfs(place)
+        shutil.copytree(job.lists, place, dirs_exist_ok=True)
+    yield
+    sandbox.unmount(place)
 
 
 def _make_initrd(tree: Tree, release: str, job: Job, clock: _Clock) -> bool:
