@@ -36,7 +36,7 @@ def _built(control: str) -> bytes:
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN/control").write_text(control)
         subprocess.run(
-            ["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(tree), str(file)],
+            ["dpkg-deb", "-Zxz", "--root-owner-group", "--build", str(tree), str(file)],
             check=True,
             capture_output=True,
             timeout=60,

@@ -6,21 +6,23 @@ has, and for what is locked alone nothing else at all.
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from imagebuilder import command
-from imagebuilder.engines.base import Request
+from imagebuilder.engines.base import Request, digest_of
 from imagebuilder.engines.direct import layering
 from imagebuilder.engines.direct.available import available
-from imagebuilder.engines.direct.index import Index, environment
+from imagebuilder.engines.direct.index import Index, environment, write
 from imagebuilder.engines.direct.resolve import (
     Resolution,
     asks_for_default,
@@ -186,15 +188,18 @@ def make(index: Index, request: Request, arch: str, keep: Sequence[LockedPackage
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Files:
-    """What apt would fetch.
+class Files(BaseModel):
+    """What apt would fetch; ``files/DIGEST.json`` beside an index.
 
     Attributes:
+        index: the digest of the index.
         of: the files, by the names of their packages.
         installed: the bytes that all take when they are installed, as the index has it.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str
     of: Mapping[str, LockedPackage]
     installed: int
 
@@ -202,7 +207,7 @@ class Files:
 def files(
     index: Index, asked: Sequence[str], kickstart: Kickstart, reporter: Reporter, file: Path
 ) -> Files:
-    """Return the files that apt would fetch.
+    """Return the files that apt would fetch; in one state of the index it is asked once.
 
     Args:
         index: what there is.
@@ -223,6 +228,12 @@ def files(
         f"Dir::Cache::archives={index.folder}/empty/",
         *preferring(file),
     )
+    question = json.dumps([install(index, asked, kickstart), file.read_text()])
+    path = index.folder / "files" / f"{digest_of(question)}.json"
+    with suppress(OSError, ValidationError):
+        known = Files.model_validate_json(path.read_bytes())
+        if known.index == index.digest:
+            return known
     result = command.run(
         install(index, asked, kickstart, *options),
         timeout=300,
@@ -244,7 +255,10 @@ def files(
         )
     size = _INSTALLED.search(result.stdout)
     installed = size_of(size[1].replace(",", "")) if size else 0
-    return Files(of=found, installed=installed)
+    told = Files(index=index.digest, of=found, installed=installed)
+    path.parent.mkdir(exist_ok=True)
+    write(path, told.model_dump_json())
+    return told
 
 
 def _releases(index: Index) -> Iterator[LockedSource]:
