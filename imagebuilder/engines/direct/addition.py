@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import command, sandbox
 from imagebuilder.engines.direct import initrd_reuse
-from imagebuilder.engines.direct.job import Job
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.packages import (
     DIVERTED,
@@ -29,7 +28,7 @@ from imagebuilder.engines.direct.packages import (
     installed,
 )
 from imagebuilder.engines.direct.seal import clamp_times
-from imagebuilder.engines.direct.shelf import Shelf
+from imagebuilder.engines.direct.task import Below, Task
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Reporter
@@ -69,50 +68,46 @@ def changes(layer: Path) -> Changes:
         return Changes(lowest=layer.name)
 
 
-def install(
-    job: Job, below: Path, shelf: Shelf, epoch: int, fresh: Path, log: Path, reporter: Reporter
-) -> None:
-    """Fill the tree of a new layer with that of the one below, and a job's packages.
+def install(task: Task, below: Below, reporter: Reporter) -> None:
+    """Fill the tree of a new layer with that of the one below, and packages.
 
     Args:
-        job: what to install.
+        task: the layer.
         below: the layer below.
-        shelf: the files of the packages, which are taken out, and an index of them.
-        epoch: seconds since the epoch that no file is to be newer than.
-        fresh: the new layer's folder, on the same disk.
-        log: gets what apt says.
         reporter: told of each package.
 
     Raises:
         StepError: apt failed, or installed something else than what the plan has.
     """
-    lower, tree = below / "tree", fresh / "tree"
-    root, upper, scratch = job.work / "stage", fresh / "upper", fresh / "scratch"
+    fresh = task.layer.fresh
+    tree, upper, scratch = fresh / "tree", fresh / "upper", fresh / "scratch"
+    root = task.work / "stage"
     for path in (root, upper, scratch):
         path.mkdir()
-    shutil.copystat(lower, upper)
+    shutil.copystat(below.tree, upper)
     try:
-        sandbox.mount_overlay(lower, upper, scratch, root)
+        sandbox.mount_overlay(below.tree, upper, scratch, root)
     except OSError:
         # The disk below cannot carry an overlay: a copy does as well, and costs its room.
         for path in (root, upper, scratch):
             shutil.rmtree(path)
-        copy(lower, tree, reporter)
-        _add(job, Tree(root=tree, log=log, epoch=epoch), shelf, reporter)
-        clamp_times(tree, epoch)
+        copy(below.tree, tree, reporter)
+        _add(task, tree, reporter)
+        clamp_times(tree, task.epoch)
         return
-    _add(job, Tree(root=root, log=log, epoch=epoch), shelf, reporter)
+    _add(task, root, reporter)
     sandbox.unmount(root)
-    clamp_times(upper, epoch)
-    before = changes(below)
+    clamp_times(upper, task.epoch)
+    there = below.settled()
+    before = changes(there)
     told = Changes(
         lowest=before.lowest,
-        changed={**before.changed, **initrd_reuse.changes(upper, lower)},
+        changed={**before.changed, **initrd_reuse.changes(upper, below.tree)},
     )
     # Digests of small files, such as debconf's passwords, can be guessed from.
     (fresh / _CHANGES).touch(mode=0o600)
     (fresh / _CHANGES).write_text(told.model_dump_json())
-    copy(lower, tree, reporter, "--link")
+    copy(there / "tree", tree, reporter, "--link")
     merge(upper, tree)
     for path in (upper, scratch):
         shutil.rmtree(path)
@@ -133,29 +128,28 @@ def copy(lower: Path, tree: Path, reporter: Reporter, *options: str) -> None:
     )
 
 
-def _add(job: Job, tree: Tree, shelf: Shelf, reporter: Reporter) -> None:
-    """Let apt install a job's packages into a tree that has others."""
-    root = tree.root
+def _add(task: Task, root: Path, reporter: Reporter) -> None:
+    """Let apt install packages into a tree that has others."""
+    layer, tree = task.layer, Tree(root=root, log=task.log, epoch=task.epoch)
     archives = tree.path(_ARCHIVES)
-    for path in shelf.files.glob("*.deb"):
+    for path in task.shelf.files.glob("*.deb"):
         path.rename(archives / path.name) if _is_one_disk(path, archives) else shutil.move(
             path, archives
         )
-    private = job.work / "private"
     sandbox.mount_system(root)
     tree.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", mode=0o755)
     starter = tree.path("/sbin/start-stop-daemon")
     if starter.exists():  # packages call it as well: policy-rc.d(8) is for invoke-rc.d
         sandbox.bind(tree.path("/bin/true"), starter)
-    if job.preseed:
-        tree.run(["debconf-set-selections"], what="debconf", stdin=job.preseed)
+    if layer.preseed:
+        tree.run(["debconf-set-selections"], what="debconf", stdin=layer.preseed)
     _divert(tree, "--add")
     try:
-        _apt(job, tree, shelf.lists, private, Counter(reporter, 2 * len(job.new)), reporter)
+        _apt(task, tree, reporter)
     finally:
         _divert(tree, "--remove")
-    _mark(job, root / _STATES)
-    compare(job, tree)
+    _mark(task, root / _STATES)
+    compare(layer, tree)
     if starter.exists():
         sandbox.unmount(starter)
     tree.remove("/usr/sbin/policy-rc.d")
@@ -191,21 +185,21 @@ def _divert(tree: Tree, how: str) -> None:
             tree.link(inside, "/bin/true")
 
 
-def _apt(
-    job: Job, tree: Tree, lists: Path, private: Path, counter: Counter, reporter: Reporter
-) -> None:
+def _apt(task: Task, tree: Tree, reporter: Reporter) -> None:
     """Run this host's apt on the tree, as mmdebstrap does for the lowest layer."""
-    conf, sources, nothing = (private / name for name in ("apt.conf", "sources.list", "nothing"))
+    job, layer = task.job, task.layer
+    counter = Counter(reporter, 2 * len(layer.new))
+    conf, sources, nothing = (task.private / name for name in ("apt.conf", "sources.list", "none"))
     nothing.mkdir(exist_ok=True)
     sources.write_text(job.sources)
-    (private / "preferences").write_text(job.preferences)
+    (task.private / "preferences").write_text(job.preferences)
     lines = [
         f'Dir "{tree.root}";',
         f'Dir::State::Status "{tree.root}/var/lib/dpkg/status";',
-        f'Dir::State::Lists "{lists}";',
+        f'Dir::State::Lists "{task.shelf.lists}";',
         f'Dir::Etc::sourcelist "{sources}";',
         f'Dir::Etc::sourceparts "{nothing}";',
-        f'Dir::Etc::preferences "{private}/preferences";',
+        f'Dir::Etc::preferences "{task.private}/preferences";',
         f'Dir::Etc::preferencesparts "{nothing}";',
         'Dir::Etc::trusted "/etc/apt/trusted.gpg";',
         'Dir::Etc::trustedparts "/etc/apt/trusted.gpg.d/";',
@@ -220,9 +214,9 @@ def _apt(
     conf.write_text("".join(f"{line}\n" for line in lines))
     recommends = "true" if job.recommends else "false"
     # All by name and version: apt has no choice left, whatever it finds installed.
-    exact = (f"{name}={version}" for name, version in job.new.items())
-    named = {each.partition("=")[0] for each in job.new}
-    others = (each for each in installed(job.packages) if each.partition("=")[0] not in named)
+    exact = (f"{name}={version}" for name, version in layer.new.items())
+    named = {each.partition("=")[0] for each in layer.new}
+    others = (each for each in installed(layer.packages) if each.partition("=")[0] not in named)
     try:
         command.run(
             [
@@ -260,15 +254,15 @@ def _apt(
         raise explained(error, tree.log) from error
 
 
-def _mark(job: Job, states: Path) -> None:
+def _mark(task: Task, states: Path) -> None:
     """Tell apt which of the new packages came along, as if it had chosen them itself."""
-    asked = {each.partition("=")[0].partition(":")[0] for each in job.packages}
+    asked = {each.partition("=")[0].partition(":")[0] for each in task.layer.packages}
     stanzas = []
-    for name in sorted(job.new):
+    for name in sorted(task.layer.new):
         bare, _, arch = name.partition(":")
         if bare not in asked:
             stanzas.append(
-                f"Package: {bare}\nArchitecture: {arch or job.arch}\nAuto-Installed: 1\n\n"
+                f"Package: {bare}\nArchitecture: {arch or task.job.arch}\nAuto-Installed: 1\n\n"
             )
     with states.open("a") as file:
         file.write("".join(stanzas))

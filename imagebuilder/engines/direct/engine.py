@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -243,42 +243,33 @@ class DirectEngine:
             request.reporter.note("image", said)
 
     def _run(self, making: orders.Making) -> tuple[Outcome, bool]:
-        """Run the worker on the image's package layer, which it makes if there is none.
+        """Run the worker on the image's package layer; it makes those that are not there.
 
         Returns:
             what it made, and whether the layer was there.
         """
-        top = len(making.stages) - 1
         while True:
-            with layers.held(
-                making.layer(top), making.request.reporter, since=making.since_of(top)
-            ) as held:
-                held = self._fetched(making, held, top) or held
+            with ExitStack() as stack:
+                held = self._hold(stack, making)
                 try:
-                    outcome = self._work(making, held, top, is_all=False)
+                    outcome = self._work(making, held)
                 except DamagedLayer:
                     continue
-                cache.touch(held.layer / layers.FACTS)
-                assert outcome
-                return outcome, held.facts is not None
+                for each in held:
+                    cache.touch(each.layer / layers.FACTS)
+                return outcome, held[0].facts is not None
 
-    @contextmanager
-    def _below(self, making: orders.Making, n: int) -> Iterator[layers.Held]:
-        """Hold the layer below another, made if it is not there."""
-        reporter = making.request.reporter
-        while True:
-            with layers.held(making.layer(n), reporter, since=making.since_of(n)) as held:
-                held = self._fetched(making, held, n) or held
-                if held.facts:
-                    cache.touch(held.layer / layers.FACTS)
-                    yield held
-                    return
-                try:
-                    self._work(making, held, n, is_all=True)
-                except DamagedLayer:
-                    continue
-                # It stands now, and is taken in the next round.
-                making.since[making.stages[n].layer_id] = 0
+    def _hold(self, stack: ExitStack, making: orders.Making) -> list[layers.Held]:
+        """Hold the image's package layer, and those below it until the first that is there."""
+        found: list[layers.Held] = []
+        for n in reversed(range(len(making.stages))):
+            held = stack.enter_context(
+                layers.held(making.layer(n), making.request.reporter, since=making.since_of(n))
+            )
+            found.append(self._fetched(making, held, n) or held)
+            if found[-1].facts:
+                break
+        return found
 
     def _fetched(self, making: orders.Making, held: layers.Held, n: int) -> layers.Held | None:
         """Take a layer that is not there from the remote cache, if it has it."""
@@ -292,40 +283,36 @@ class DirectEngine:
                 initrd_sharing.fetch(making.request, ids)
         return fetched
 
-    def _work(
-        self, making: orders.Making, held: layers.Held, n: int, *, is_all: bool
-    ) -> Outcome | None:
-        """Run the worker on a layer, or let it make nothing else.
+    def _work(self, making: orders.Making, held: Sequence[layers.Held]) -> Outcome:
+        """Run the worker.
 
         Raises:
-            DamagedLayer: a layer is no longer what was kept: it does not count any more.
+            DamagedLayer: the layer that was there is no longer what was kept: it does not count.
         """
-        request, is_there = making.request, held.facts is not None
-        with ExitStack() as stack:
-            below = None
-            if not is_there and n > 0:
-                below = stack.enter_context(self._below(making, n - 1))
-            work = making.work / str(len(list(making.work.iterdir())))
-            work.mkdir()
-            job = orders.job(making, held, n, below, self._index(request), work, is_all=is_all)
-            self._check_offline(request, job)
-            try:
-                return _run_worker(job, request, held.share)
-            except DamagedLayer:
-                bad, at = (below, n - 1) if below else (held, n)
-                if request.remote and at in making.fetched:
-                    why = "its files are not those that it names"
-                    request.remote.distrust("packages", bad.layer.name, why, request.reporter)
-                else:
-                    request.reporter.note(
-                        packages.STEP,
-                        "the packages in the cache were damaged: they are installed anew",
-                    )
-                making.since[making.stages[at].layer_id] = bad.made + 1
-                raise
+        request = making.request
+        work = making.work / str(len(list(making.work.iterdir())))
+        work.mkdir()
+        job = orders.job(making, held, self._index(request), work)
+        self._check_offline(request, job)
+        share = {each.layer.name: each.share for each in held}
+        try:
+            return _run_worker(job, request, lambda layer_id: share[layer_id]())
+        except DamagedLayer:
+            bad, at = held[-1], len(making.stages) - len(held)
+            if request.remote and at in making.fetched:
+                why = "its files are not those that it names"
+                request.remote.distrust("packages", bad.layer.name, why, request.reporter)
+            else:
+                request.reporter.note(
+                    packages.STEP,
+                    "the packages in the cache were damaged: they are installed anew",
+                )
+            making.since[making.stages[at].layer_id] = bad.made + 1
+            raise
 
     def _check_offline(self, request: Request, job: Job) -> None:
-        if request.offline and (lost := debs.lacking(job.debs, job.deb_store)):
+        wanted = [deb for layer in job.layers for deb in layer.debs]
+        if request.offline and (lost := debs.lacking(wanted, job.deb_store)):
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
             named = listed(each.file for each in lost[:_NAMED]) + more
             raise StepError(
@@ -358,8 +345,8 @@ def _where_packages(kickstart: Kickstart) -> Location | None:
     return sections[-1] if sections else None
 
 
-def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome | None:
-    """Run the worker; return what it has made, None if that is a layer."""
+def _run_worker(job: Job, request: Request, on_layer: Callable[[str], None]) -> Outcome:
+    """Run the worker; return what it has made."""
     is_damaged: list[object] = []
     try:
         outcome = messages.run_worker(
@@ -368,10 +355,10 @@ def _run_worker(job: Job, request: Request, on_layer: Callable[[], None]) -> Out
             request.reporter,
             timeout=_TIMEOUT,
             network=not request.offline,
-            on={"layer": lambda _: on_layer(), "damaged": is_damaged.append},
+            on={"layer": on_layer, "damaged": is_damaged.append},
         )
     except StepError:
         if is_damaged:
             raise DamagedLayer from None
         raise
-    return None if job.is_all else Outcome.model_validate(outcome)
+    return Outcome.model_validate(outcome)

@@ -20,19 +20,58 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Layer(_Message):
+    """A package layer that is to be made.
+
+    Attributes:
+        id: its id.
+        place: where it is to be.
+        fresh: the folder in which it is made.
+        packages: what apt is asked to install.
+        new: the packages that are to be installed, with versions.
+        planned: these, and those of the layers below.
+        preseed: what debconf-set-selections reads, with passwords in it.
+        debs: the files of the packages that are to be installed.
+        fetching: how those are fetched that the cache lacks.
+    """
+
+    id: str
+    place: Path
+    fresh: Path
+    packages: tuple[str, ...]
+    new: dict[str, str]
+    planned: dict[str, str]
+    preseed: str = ""
+    debs: tuple[Deb, ...] = ()
+    fetching: Fetching
+
+
+class Standing(_Message):
+    """A package layer that is there.
+
+    Attributes:
+        place: where it is.
+        epoch: seconds since the epoch that no file of it is newer than.
+        listing: what its listing must be; "": nobody knows.
+    """
+
+    place: Path
+    epoch: int
+    listing: str = ""
+
+
 class Job(_Message):
     """One image to make.
 
     Attributes:
         name: the recipe's name.
         kickstart: what ``Kickstart.to_dict`` gave, with the values of secrets in it.
-        preseed: what debconf-set-selections reads, with passwords in it.
         files: what is copied into the image.
         secrets: these values, to be masked in logs and messages.
         arch: the archive's name for the architecture.
-        packages: what apt is asked to install.
-        new: the packages that are to be installed, with versions.
-        planned: these, and those of the layers below.
+        layers: the package layers that are to be made, the lowest first.
+        standing: what the first of them is made on, or the image itself; None: nothing.
+        installed: the bytes that all packages take, as the index has it.
         recommends: whether recommended packages come along.
         sources: the text of the sources.list.
         preferences: the text of apt's preferences.
@@ -44,21 +83,10 @@ class Job(_Message):
         lists: the folder with the package index.
         epoch: seconds since the epoch that no file is newer than; None: when the newest of the
             packages was made.
-        debs: the files of the packages that are to be installed.
-        installed: the bytes that all packages take, as the index has it.
         deb_store: the folder in which files of packages are kept.
-        fetching: how those are fetched that are not kept there.
-        layer: where the package layer is, or is to be.
-        fresh: the folder in which it is to be made; None: it is there.
-        below: the layer that it is made on; None: on nothing.
-        below_epoch: that one's epoch.
-        below_listing: what that one's listing must be, if it is known.
-        is_all: whether the layer is all that is to be made.
-        layer_id: the package layer's id.
-        layer_listing: what its listing must be, if it is there and that is known.
         initrds: the folder in which initrds are kept.
         again: make an initrd, whatever is kept.
-        work: an empty folder for what is in between; on the layer's disk.
+        work: an empty folder for what is in between; on the disk of the layers.
         into: the folder for the results.
         project: the project's folder.
         image: the form of the artefacts.
@@ -66,13 +94,12 @@ class Job(_Message):
 
     name: str
     kickstart: dict[str, Any]
-    preseed: str = ""
     files: tuple[Copy, ...] = ()
     secrets: tuple[str, ...] = ()
     arch: str
-    packages: tuple[str, ...]
-    new: dict[str, str]
-    planned: dict[str, str]
+    layers: tuple[Layer, ...] = ()
+    standing: Standing | None = None
+    installed: int = 0
     recommends: bool
     sources: str
     preferences: str = ""
@@ -83,29 +110,13 @@ class Job(_Message):
     missing: tuple[str, ...] = ()
     lists: Path
     epoch: int | None
-    debs: tuple[Deb, ...] = ()
-    installed: int = 0
     deb_store: Path
-    fetching: Fetching
-    layer: Path
-    fresh: Path | None = None
-    below: Path | None = None
-    below_epoch: int = 0
-    below_listing: str = ""
-    is_all: bool = False
-    layer_id: str
-    layer_listing: str = ""
     initrds: Path
     again: bool = False
     work: Path
     into: Path
     project: Path
     image: ImageOptions
-
-    @property
-    def package_count(self) -> int:
-        """How many packages the layer has when it stands."""
-        return len(self.planned)
 
 
 class LayerFacts(_Message):

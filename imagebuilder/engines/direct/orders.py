@@ -1,8 +1,9 @@
-"""What the worker is told: which layer of packages it makes or takes, and the image on it."""
+"""What the worker is told: which layers of packages it makes or takes, and the image on them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from imagebuilder.engines.direct import (
     preseed,
 )
 from imagebuilder.engines.direct.host_apt import host_proxies
-from imagebuilder.engines.direct.job import Job
+from imagebuilder.engines.direct.job import Job, Layer, Standing
 from imagebuilder.kickstart.reveal import reveal
 from imagebuilder.project import ResolvedRecipe
 
@@ -85,83 +86,80 @@ def arch(resolved: ResolvedRecipe) -> str:
     return resolved.distro.package_arch(resolved.recipe.arch)
 
 
-def job(
-    making: Making,
-    held: layers.Held,
-    n: int,
-    below: layers.Held | None,
-    opened: index.Index,
-    work: Path,
-    *,
-    is_all: bool,
-) -> Job:
+def job(making: Making, held: Sequence[layers.Held], opened: index.Index, work: Path) -> Job:
     """Return what the worker is told.
 
     Args:
         making: the image.
-        held: the layer, which is made if it is not there.
-        n: its place among the stages.
-        below: the one that it is made on, if it is made on any.
+        held: its package layer, and those below it until the first that is there.
         opened: the package index.
         work: an empty folder on the disk of the layers.
-        is_all: whether the layer is all that is to be made.
 
     Raises:
         InputError: a secret is not to be had.
         StepError: apt cannot say which files the packages are in.
     """
-    request, facts, stage = making.request, held.facts, making.stages[n]
-    resolved, kickstart, found = request.resolved, request.kickstart, stage.found
-    apt_options = (*opened.sources.settings(), *package_options.apt_options(kickstart))
-    preferences = _preferences(request, opened)
-    files_of: tuple[debs.Deb, ...] = ()
-    installed = 0
-    if facts is None:
-        there = wanted(making, opened)
-        files_of = debs.of(each for name, each in there.of.items() if name in stage.new)
-        installed = there.installed
+    request = making.request
+    resolved, kickstart = request.resolved, request.kickstart
+    vault, last = request.vault, held[-1].facts
+    to_make = [
+        (each, stage)
+        for each, stage in zip(held, reversed(making.stages), strict=False)
+        if not each.facts
+    ]
     copies = (copy for _, _, each in files.find(resolved) for copy in each)
-    vault, epoch = request.vault, inputs.source_date_epoch()
     return Job(
         name=resolved.name,
         kickstart=kickstart.to_dict(reveal(kickstart.lines, vault)),
-        preseed=preseed.selections(stage.answers, vault),
         files=tuple(each.revealed(vault) for each in copies),
         secrets=(*vault.values(), *preseed.passwords(preseed.answers(resolved))),
         arch=arch(resolved),
-        packages=found.asked,
-        new=stage.new,
-        planned=dict(found.versions),
+        layers=tuple(_layer(making, each, stage, opened) for each, stage in reversed(to_make)),
+        standing=Standing(place=held[-1].layer, epoch=last.epoch, listing=last.listing)
+        if last
+        else None,
+        installed=wanted(making, opened).installed if to_make else 0,
         recommends=kickstart.weak_dependencies,
         sources=opened.sources.text,
-        preferences=preferences,
-        apt_options=apt_options,
+        preferences=_preferences(request, opened),
+        apt_options=_apt_options(making, opened),
         proxies=host_proxies(),
         dpkg_options=package_options.dpkg_options(kickstart),
         kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
         lists=opened.lists,
-        epoch=facts.epoch if facts else epoch,
-        debs=files_of,
-        installed=installed,
+        epoch=inputs.source_date_epoch(),
         deb_store=request.cache_dir / debs.FOLDER,
-        fetching=debs.Fetching(
-            versions=stage.new,
-            environment=index.environment(opened.folder),
-            options=apt_options,
-        ),
-        layer=held.layer,
-        fresh=None if facts else held.fresh,
-        layer_listing=facts.listing if facts else "",
-        below=below.layer if below else None,
-        below_epoch=below.facts.epoch if below and below.facts else 0,
-        below_listing=below.facts.listing if below and below.facts else "",
-        is_all=is_all,
-        layer_id=stage.layer_id,
         initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
         again=making.again,
         work=work,
         into=making.into,
         project=resolved.project.root,
         image=resolved.recipe.image,
-        missing=found.missing,
+        missing=making.stages[-1].found.missing,
+    )
+
+
+def _layer(making: Making, held: layers.Held, stage: layering.Stage, opened: index.Index) -> Layer:
+    there = wanted(making, opened).of
+    return Layer(
+        id=stage.layer_id,
+        place=held.layer,
+        fresh=held.fresh,
+        packages=stage.found.asked,
+        new=stage.new,
+        planned=dict(stage.found.versions),
+        preseed=preseed.selections(stage.answers, making.request.vault),
+        debs=debs.of(each for name, each in there.items() if name in stage.new),
+        fetching=debs.Fetching(
+            versions=stage.new,
+            environment=index.environment(opened.folder),
+            options=_apt_options(making, opened),
+        ),
+    )
+
+
+def _apt_options(making: Making, opened: index.Index) -> tuple[str, ...]:
+    return (
+        *opened.sources.settings(),
+        *package_options.apt_options(making.request.kickstart),
     )

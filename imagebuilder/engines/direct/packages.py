@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from imagebuilder import command
-from imagebuilder.engines.direct.job import Job
+from imagebuilder.engines.direct.job import Layer
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.seal import clamp_times
-from imagebuilder.engines.direct.shelf import Shelf
+from imagebuilder.engines.direct.task import Task
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import InputError, Location, StepError
 from imagebuilder.image import Package, PackageList
@@ -42,25 +42,20 @@ done
 """
 
 
-def install(
-    job: Job, shelf: Shelf, epoch: int, into: Path, private: Path, log: Path, reporter: Reporter
-) -> None:
-    """Fill a folder with the packages of a job.
+def install(task: Task, into: Path, reporter: Reporter) -> None:
+    """Fill a folder with the packages of the lowest layer.
 
     Args:
-        job: what to install.
-        shelf: the files of the packages, which are taken out, and an index of them.
-        epoch: seconds since the epoch that no file is to be newer than.
+        task: the layer.
         into: the folder to fill.
-        private: a folder in memory, for what must not lie on a disk.
-        log: gets what mmdebstrap says.
         reporter: told of each package.
 
     Raises:
         StepError: mmdebstrap failed, or installed something else than what the plan has.
     """
+    job, layer = task.job, task.layer
     paths = shlex.join(DIVERTED)
-    lists, files = shlex.quote(str(shelf.lists)), shlex.quote(str(shelf.files))
+    lists, files = shlex.quote(str(task.shelf.lists)), shlex.quote(str(task.shelf.files))
     options = [
         # The index is there already, and the very one that the plan was made from.
         "--skip=update,cleanup/apt",
@@ -68,7 +63,7 @@ def install(
         f'--setup-hook=mkdir -p "$1{_ARCHIVES}" && find {files} -name "*.deb" '
         f'-exec mv -t "$1{_ARCHIVES}" {{}} +',
         f'--customize-hook=find "$1{_ARCHIVES}" "$1/var/lib/apt/lists" -type f -delete',
-        *_told_before(job, private),
+        *_told_before(task),
         f"--essential-hook={_DIVERT.format(paths=paths)}",
         f"--customize-hook={_RESTORE.format(paths=paths)}",
         # Syncing each file to disk is for systems that may lose power, not for a build.
@@ -82,7 +77,7 @@ def install(
         *(f"--aptopt={line.rstrip(';')}" for line in (*job.proxies, *job.apt_options)),
         *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
-    counter = Counter(reporter, 2 * len(job.new))
+    counter = Counter(reporter, 2 * len(layer.new))
     try:
         command.run(
             [
@@ -93,7 +88,7 @@ def install(
                 "--variant=minbase",
                 f"--architectures={job.arch}",
                 *options,
-                *(f"--include={name}" for name in installed(job.packages)),
+                *(f"--include={name}" for name in installed(layer.packages)),
                 "",  # of any suite: what is required may be an update
                 str(into),
                 "-",
@@ -104,29 +99,29 @@ def install(
             env={
                 **{name: os.environ[name] for name in _KEPT if name in os.environ},
                 "LC_ALL": "C.UTF-8",
-                "SOURCE_DATE_EPOCH": str(epoch),
+                "SOURCE_DATE_EPOCH": str(task.epoch),
                 "DEBIAN_FRONTEND": "noninteractive",
             },
             on_line=counter.look,
             on_error_line=counter.look,
-            log=log,
+            log=task.log,
             what="installing the packages",
         )
     except StepError as error:
-        raise explained(error, log) from error
-    compare(job, Tree(root=into, log=log, epoch=epoch))
+        raise explained(error, task.log) from error
+    compare(layer, Tree(root=into, log=task.log, epoch=task.epoch))
     forget_host(into, job.proxies)
-    clamp_times(into, epoch)
+    clamp_times(into, task.epoch)
 
 
-def compare(job: Job, tree: Tree) -> None:
+def compare(layer: Layer, tree: Tree) -> None:
     """See that a tree has the packages that were planned, and no others.
 
     Raises:
         StepError: it has not.
     """
     there = {each.name: each.version for each in listed(tree).packages}
-    planned = {name.partition(":")[0]: version for name, version in job.planned.items()}
+    planned = {name.partition(":")[0]: version for name, version in layer.planned.items()}
     differ = sorted(name for name in {*there, *planned} if there.get(name) != planned.get(name))
     if differ:
         raise StepError(
@@ -160,18 +155,18 @@ def forget_host(tree: Path, proxies: Sequence[str] = ()) -> None:
         settings.write_text("".join(each for each in lines if each.strip() not in proxies))
 
 
-def _told_before(job: Job, private: Path) -> Iterator[str]:
+def _told_before(task: Task) -> Iterator[str]:
     """Return the options that give apt its preferences, and debconf its answers."""
-    if job.preferences:
-        file = private / "preferences"
-        file.write_text(job.preferences)
+    if task.job.preferences:
+        file = task.private / "preferences"
+        file.write_text(task.job.preferences)
         quoted = shlex.quote(str(file))
         yield f'--setup-hook=cp {quoted} "$1{_PREFERENCES}"'
         yield f'--customize-hook=rm "$1{_PREFERENCES}"'
-    if job.preseed:
-        file = private / "selections"
+    if task.layer.preseed:
+        file = task.private / "selections"
         file.touch(mode=0o600)
-        file.write_text(job.preseed)
+        file.write_text(task.layer.preseed)
         quoted = shlex.quote(str(file))
         # debconf is there with the essential packages, and all others ask after them.
         yield f'--essential-hook=chroot "$1" debconf-set-selections <{quoted}'
