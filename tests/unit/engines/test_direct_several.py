@@ -36,15 +36,18 @@ class Worker:
         self.installed: list[str] = []
         self.configured: Callable[[Job], None] = lambda job: None
 
-    def __call__(self, job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
-        if job.fresh:
+    def __call__(self, job: Job, request: Request, on_layer: Callable[[str], None]) -> Outcome:
+        place = job.standing.place if job.standing else None
+        for layer in job.layers:
             self.installed.append(job.name)
-            (job.fresh / "tree").mkdir()
-            told = LayerFacts(id=job.layer_id, epoch=1, package_count=job.package_count)
-            layers.keep(job.fresh, job.layer, told)
-            on_layer()
+            (layer.fresh / "tree").mkdir()
+            told = LayerFacts(id=layer.id, epoch=1, package_count=len(layer.planned))
+            layers.keep(layer.fresh, layer.place, told)
+            on_layer(layer.id)
+            place = layer.place
         self.configured(job)
-        assert (job.layer / "tree").is_dir()
+        assert place
+        assert (place / "tree").is_dir()
         for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
             (job.into / name).write_text(f"{name} of {job.name}")
         (job.into / "packages.json").write_text('{"format":1,"packages":[]}')

@@ -48,23 +48,25 @@ class Worker:
         self.more: dict[str, str] = {}
         self.initrds: list[str] = []
 
-    def __call__(self, job: Job, request: Request, on_layer: Callable[[], None]) -> Outcome:
-        tree = (job.fresh or job.layer) / "tree"
-        if job.fresh:
+    def __call__(self, job: Job, request: Request, on_layer: Callable[[str], None]) -> Outcome:
+        there = job.standing
+        if there and there.listing != layers.listing(there.place / "tree"):
+            raise engine.DamagedLayer
+        place = there.place if there else None
+        for layer in job.layers:
             self.installed.append(job.name)
+            tree = layer.fresh / "tree"
             for name, text in {"etc/hosts": "localhost", "usr/x": "x", **self.more}.items():
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 (tree / name).write_text(text)
-            told = LayerFacts(
-                id=job.layer_id, epoch=7, package_count=3, listing=layers.listing(tree)
-            )
-            (job.fresh / sharing.CHANGES).write_text(json.dumps({"lowest": "low"}))
-            layers.keep(job.fresh, job.layer, told)
-            on_layer()
-        elif job.layer_listing != layers.listing(tree):
-            raise engine.DamagedLayer
-        assert (job.layer / "tree/etc/hosts").read_text() == "localhost"
-        assert job.epoch in (None, 7)
+            told = LayerFacts(id=layer.id, epoch=7, package_count=3, listing=layers.listing(tree))
+            (layer.fresh / sharing.CHANGES).write_text(json.dumps({"lowest": "low"}))
+            layers.keep(layer.fresh, layer.place, told)
+            on_layer(layer.id)
+            place = layer.place
+        assert place
+        assert (place / "tree/etc/hosts").read_text() == "localhost"
+        assert there is None or there.epoch == 7
         for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
             (job.into / name).write_text(f"{name} of {job.name}")
         (job.into / "logs").mkdir()
