@@ -21,6 +21,7 @@ from imagebuilder.engines.direct import initrd_reuse
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.packages import (
     DIVERTED,
+    HOST_KEYS,
     TIMEOUT,
     Counter,
     compare,
@@ -143,6 +144,8 @@ def _add(task: Task, root: Path, reporter: Reporter) -> None:
         sandbox.bind(tree.path("/bin/true"), starter)
     if layer.preseed:
         tree.run(["debconf-set-selections"], what="debconf", stdin=layer.preseed)
+    for name in HOST_KEYS:
+        tree.write(f"/{name}", "")
     _divert(tree, "--add")
     try:
         _apt(task, tree, reporter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import lru_cache
@@ -185,7 +186,11 @@ class DirectEngine:
                 "the package index has changed since this was planned",
                 fix="run the same command again",
             )
-        with cache.work_folder(request.cache_dir / "work", request.resolved.name) as work:
+        with (
+            ThreadPoolExecutor(1) as beside,
+            cache.work_folder(request.cache_dir / "work", request.resolved.name) as work,
+        ):
+            versions = beside.submit(tools.versions, "mmdebstrap", "mksquashfs")
             making = orders.Making(
                 request=request,
                 stages=found,
@@ -203,7 +208,7 @@ class DirectEngine:
             kernel_release=outcome.kernel_release,
             tree_size=outcome.tree_size,
             package_count=outcome.package_count,
-            tools=tools.versions("mmdebstrap", "mksquashfs"),
+            tools=versions.result(),
             seconds=outcome.seconds,
             reused=reused,
             notes=outcome.notes,

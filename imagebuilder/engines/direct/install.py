@@ -40,9 +40,10 @@ def make(job: Job, private: Path, watch: Stopwatch, on_layer: OnLayer) -> Standi
     below = _there(job.standing) if job.standing else None
     try:
         coming = [fetching.submit(_fetch, job, layer, cancel) for layer in job.layers]
+        index = shelf.Index(job.lists, {n: v for each in job.layers for n, v in each.new.items()})
         for layer, files in zip(job.layers, coming, strict=True):
             _await(files, job, layer, watch)
-            task = _task(job, layer, below, private)
+            task = _task(job, layer, index, below, private)
             with watch.step(packages.STEP, _what(layer)):
                 tree = _install(task, below, memory, watch.reporter)
                 kept = settling.submit(_keep, task, tree, on_layer)
@@ -96,7 +97,7 @@ def _await(files: Future[None], job: Job, layer: Layer, watch: Stopwatch) -> Non
         files.result()
 
 
-def _task(job: Job, layer: Layer, below: Below | None, private: Path) -> Task:
+def _task(job: Job, layer: Layer, index: shelf.Index, below: Below | None, private: Path) -> Task:
     work = _folder(job, layer)
     files = work / "debs"
     epoch = job.epoch
@@ -105,7 +106,7 @@ def _task(job: Job, layer: Layer, below: Below | None, private: Path) -> Task:
     return Task(
         job=job,
         layer=layer,
-        shelf=shelf.of(job.lists, layer.new, files, work / "lists"),
+        shelf=index.shelf(layer.new, files, work / "lists"),
         epoch=epoch,
         work=work,
         private=private,

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +27,9 @@ STEP = "packages"
 # Programs that packages call when they are installed to make an initrd.  Nobody boots that
 # one: it would cost ten seconds, and dracut makes the image's own later.
 DIVERTED = ("usr/sbin/update-initramfs", "usr/bin/dracut")
+
+# Packages that find these make no SSH host keys.  It would cost half a second, and none may stay.
+HOST_KEYS = tuple(f"etc/ssh/ssh_host_{kind}_key" for kind in ("rsa", "ecdsa", "ed25519"))
 
 _DIVERT = """set -e
 for path in {paths}; do
@@ -64,6 +68,7 @@ def install(task: Task, into: Path, reporter: Reporter) -> None:
         f'-exec mv -t "$1{_ARCHIVES}" {{}} +',
         f'--customize-hook=find "$1{_ARCHIVES}" "$1/var/lib/apt/lists" -type f -delete',
         *_told_before(task),
+        f'--essential-hook=mkdir -p "$1/etc/ssh" && cd "$1" && touch {" ".join(HOST_KEYS)}',
         f"--essential-hook={_DIVERT.format(paths=paths)}",
         f"--customize-hook={_RESTORE.format(paths=paths)}",
         # Syncing each file to disk is for systems that may lose power, not for a build.
@@ -149,6 +154,8 @@ def forget_host(tree: Path, proxies: Sequence[str] = ()) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    with suppress(OSError):  # it has something else in it, or was never there
+        (tree / "etc/ssh").rmdir()
     settings = tree / _SETTINGS
     if proxies and settings.exists():
         lines = settings.read_text().splitlines(keepends=True)

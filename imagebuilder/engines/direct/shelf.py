@@ -1,4 +1,4 @@
-"""What apt has at hand for one layer of packages: their files, and an index of nothing else.
+"""What apt has at hand for a layer of packages: their files, and an index of nothing else.
 
 apt reads the whole index whenever it is called, a second each time for the 63,000 packages of
 Debian 12, and mmdebstrap calls it four times.  The plan has chosen all packages with their
@@ -35,29 +35,65 @@ class Shelf:
     lists: Path
 
 
-def of(index: Path, versions: Mapping[str, str], files: Path, into: Path) -> Shelf:
-    """Return a shelf with some packages.
+class Index:
+    """The part of a package index that an image needs, read once for all of its layers.
 
     Args:
-        index: the folder with the whole index, as apt keeps it.
+        folder: the folder with the whole index, as apt keeps it.
         versions: of the packages, by their names.
-        files: the folder with their files.
-        into: the folder for the index of them; it is made.
-
-    Raises:
-        OSError: the disk is full, or the like.
     """
-    wanted = {(name.partition(":")[0], version) for name, version in versions.items()}
-    into.mkdir()
-    for path in sorted(index.iterdir()):
-        if path.name.endswith("Release"):
+
+    def __init__(self, folder: Path, versions: Mapping[str, str]) -> None:
+        wanted = _wanted(versions)
+        self._signed = sorted(folder.glob("*Release"))
+        self._paragraphs = {
+            path.name: list(_paragraphs(path.read_bytes(), wanted))
+            for path in sorted(folder.glob("*_Packages"))
+        }
+
+    def shelf(self, versions: Mapping[str, str], files: Path, into: Path) -> Shelf:
+        """Return a shelf with some of the packages.
+
+        Args:
+            versions: of these packages, by their names.
+            files: the folder with their files.
+            into: the folder for the index of them; it is made.
+
+        Raises:
+            OSError: the disk is full, or the like.
+        """
+        wanted = _wanted(versions)
+        into.mkdir()
+        for path in self._signed:
             shutil.copyfile(path, into / path.name)
-        elif path.name.endswith("_Packages"):
-            (into / path.name).write_bytes(b"\n".join(_kept(path.read_bytes(), wanted, files)))
-    return Shelf(files=files, lists=into)
+        for name, paragraphs in self._paragraphs.items():
+            kept = (each.text(files) for each in paragraphs if (each.name, each.version) in wanted)
+            (into / name).write_bytes(b"\n".join(kept))
+        return Shelf(files=files, lists=into)
 
 
-def _kept(text: bytes, wanted: set[tuple[str, str]], files: Path) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Paragraph:
+    """What an index says of a package."""
+
+    name: str
+    version: str
+    arch: str
+    said: bytes
+
+    def text(self, files: Path) -> bytes:
+        """Return it with the size of the file at hand, if that is there."""
+        file = files / file_of(self.name, self.version, self.arch)
+        if not file.exists():
+            return self.said
+        return _OF_FILE.sub(b"", self.said) + b"Size: %d\n" % file.stat().st_size
+
+
+def _wanted(versions: Mapping[str, str]) -> set[tuple[str, str]]:
+    return {(name.partition(":")[0], version) for name, version in versions.items()}
+
+
+def _paragraphs(text: bytes, wanted: set[tuple[str, str]]) -> Iterator[_Paragraph]:
     begins = {b"Package: " + name.encode() for name, _ in wanted}
     for paragraph in text.split(b"\n\n"):
         # Nearly all have that field first, and are not wanted.
@@ -65,10 +101,10 @@ def _kept(text: bytes, wanted: set[tuple[str, str]], files: Path) -> Iterator[by
             continue
         said = {key.decode(): value.decode() for key, value in _FIELDS.findall(paragraph)}
         name, version = said.get("Package", ""), said.get("Version", "")
-        if (name, version) not in wanted:
-            continue
-        file = files / file_of(name, version, said.get("Architecture", ""))
-        if file.exists():
-            paragraph = _OF_FILE.sub(b"", paragraph.rstrip(b"\n") + b"\n")
-            paragraph += b"Size: %d\n" % file.stat().st_size
-        yield paragraph.rstrip(b"\n") + b"\n"
+        if (name, version) in wanted:
+            yield _Paragraph(
+                name=name,
+                version=version,
+                arch=said.get("Architecture", ""),
+                said=paragraph.strip(b"\n") + b"\n",
+            )

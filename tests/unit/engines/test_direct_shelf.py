@@ -47,7 +47,8 @@ def made(tmp_path: Path, versions: dict[str, str], *files: str) -> dict[str, str
     (index / "lock").touch()
     for name in files:
         (debs / name).write_bytes(b"12345")
-    found = shelf.of(index, versions, debs, tmp_path / "lists")
+    read = shelf.Index(index, {**versions, "other": "1"})
+    found = read.shelf(versions, debs, tmp_path / "lists")
     assert found.files == debs
     return {path.name: path.read_text() for path in found.lists.iterdir()}
 
@@ -75,3 +76,13 @@ def test_what_is_not_at_hand_stays_as_the_index_has_it(tmp_path: Path) -> None:
 
 def test_without_packages_it_is_empty(tmp_path: Path) -> None:
     assert made(tmp_path, {})["mirror_main_Packages"] == ""
+
+
+def test_each_layer_has_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mirror_main_Packages").write_text(INDEX)
+    read = shelf.Index(tmp_path, {"a": "3", "b": "5"})
+    for name, version in (("a", "3"), ("b", "5")):
+        found = read.shelf({name: version}, tmp_path / "none", tmp_path / name)
+        text = (found.lists / "mirror_main_Packages").read_text()
+        assert text.count("Package: ") == 1
+        assert f"Version: {version}" in text
