@@ -5,7 +5,7 @@
     layers/uid-N/ID/          trees with the packages of images, and layer.json
     initrds/uid-N/LAYER/ID/   initrds with what they were made of
     installed/uid-N/ID/       what livemedia-creator installed, and install.json
-    debs/SHA256.deb           files of packages
+    debs/SHA256-OWN.deb       files of packages, by the digests of what was fetched and of it
     apt/NAME/                 package indices
     plans/ID.json             what was planned before
     remote/                   which remote caches do not answer

@@ -1,7 +1,7 @@
 """Files of packages with zstd in place of xz, which dpkg unpacks ten times as quickly.
 
 Unpacking xz is a third of what it costs to install packages, and is paid anew in each layer that
-has them; zstd at its quickest level takes a fifth more room.  Of what a package brings, nothing
+has them; zstd at its quickest level takes two fifths more room.  Of what a package brings, nothing
 becomes another.
 
 The format is that of deb(5), in the envelope of ar(5).  dpkg reads zstd from 1.21.18 on, that of

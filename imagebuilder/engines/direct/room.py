@@ -22,6 +22,7 @@ from imagebuilder.sizes import human_size
 
 # Of a tree of Debian 12, what is left of its bytes: measured, see docs/builds.md.
 _PACKED = {"zstd": 0.30, "gzip": 0.30, "xz": 0.26, "lz4": 0.40}
+_REPACKED = 1.4  # of the bytes that are fetched, what is kept: see repack.py
 _KERNEL_AND_INITRD = 40 << 20  # bytes; those of the smallest image
 _CHANGED = 16 << 20  # bytes that configuring changes, and sealing
 _MEMORY = 300 << 20  # bytes: Python, dpkg, dracut and its tree, mksquashfs at a quick level
@@ -79,10 +80,9 @@ def _of(making: Making, opened: Index, new: frozenset[str], coming: Manifest | N
         installed = files.installed
         fetched = debs.of(each for name, each in files.of.items() if name in new)
         store = request.cache_dir / debs.FOLDER
-        downloads = sum(each.size for each in debs.lacking(fetched, store))
+        downloads = int(_REPACKED * sum(each.size for each in debs.lacking(fetched, store)))
     taken = coming.tree.size if coming and coming.tree else 0
     installed = installed or taken
-    lists = sum(path.stat().st_size for path in opened.lists.glob("*_*"))
     part = len(new) / len(making.stages[-1].found.versions)
     if last:
         packed = sum(each.size for each in last.facts.artefacts)
@@ -90,7 +90,7 @@ def _of(making: Making, opened: Index, new: frozenset[str], coming: Manifest | N
         packed = int(installed * _PACKED.get(options.compression, 0.3)) + _KERNEL_AND_INITRD
     return Room(
         downloads=downloads + (coming.size if coming else 0),
-        layers=int(part * (installed + lists)) + taken + _CHANGED,
+        layers=int(part * installed) + taken + _CHANGED,
         image=packed,
         memory=_MEMORY + _of_compressor(options),
     )

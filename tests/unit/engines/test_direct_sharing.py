@@ -70,14 +70,14 @@ class Worker:
         for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
             (job.into / name).write_text(f"{name} of {job.name}")
         (job.into / "logs").mkdir()
-        self._initrd(job)
+        self._initrd(job, place)
         (job.into / "packages.json").write_text('{"format":1,"packages":[]}')
         return Outcome(kernel_release="6", tree_size=1, package_count=1, notes=(), seconds={})
 
-    def _initrd(self, job: Job) -> None:
+    def _initrd(self, job: Job, layer: Path) -> None:
         """Make an initrd, or take one, as the worker does."""
         store, made = job.initrds / initrd_reuse.family(["x"]), job.into / "initrd.img"
-        found = initrd_reuse.find(store, {}, job.layer / "tree")
+        found = initrd_reuse.find(store, {}, layer / "tree")
         if found:
             shutil.copyfile(found, made)
         else:
