@@ -112,10 +112,10 @@ class Shared:
     ("shared", "again", "expected"),
     [
         (("top",), False, (5 * MB, 10 * MB)),
-        (("low",), False, (5 * MB + 7, 10 * MB + 30 * MB)),  # a package of two, of 60 MB
-        ((), False, (14, 60 * MB)),
-        (("top",), True, (14, 60 * MB)),
-        (("huge",), False, (14, 60 * MB)),  # it is not fetched
+        (("low",), False, (5 * MB + 14, 10 * MB + 30 * MB)),  # a package of two, of 60 MB
+        ((), False, (28, 60 * MB)),
+        (("top",), True, (28, 60 * MB)),
+        (("huge",), False, (28, 60 * MB)),  # it is not fetched
     ],
 )
 def test_a_layer_of_the_remote_cache_counts_by_its_manifest(
@@ -144,7 +144,7 @@ def test_a_layer_of_the_remote_cache_counts_by_its_manifest(
     monkeypatch.setattr(room, "wanted", lambda *_: files)
     monkeypatch.setattr(room.debs, "of", tuple)
     monkeypatch.setattr(
-        room.debs, "lacking", lambda names, _: [SimpleNamespace(size=7) for _ in names]
+        room.debs, "lacking", lambda names, _: [SimpleNamespace(size=10) for _ in names]
     )
     opened = SimpleNamespace(lists=tmp_path)
     found = room.estimate(making, opened)  # type: ignore[arg-type]
