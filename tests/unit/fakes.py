@@ -113,7 +113,7 @@ class FakePrograms:
     def write(self, name: str, script: str) -> None:
         program = self.folder / name
         program.write_text(
-            f'#!/bin/sh\necho "{name} $*" >>{self.folder}/calls\n{textwrap.dedent(script)}\n'
+            f'#!/bin/sh\necho "{name} $*" >>"${{0%/*}}/calls"\n{textwrap.dedent(script)}\n'
         )
         program.chmod(0o755)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from imagebuilder import command
 from imagebuilder.engines.direct.job import Layer
 from imagebuilder.engines.direct.package_failure import explained
+from imagebuilder.engines.direct.scripts import SYSIMAGE
 from imagebuilder.engines.direct.seal import clamp_times
 from imagebuilder.engines.direct.task import Task
 from imagebuilder.engines.direct.tree import Tree
@@ -103,6 +104,8 @@ def install(task: Task, into: Path, reporter: Reporter) -> None:
             cancel=reporter.cancel,
             env={
                 **{name: os.environ[name] for name in _KEPT if name in os.environ},
+                # In memory, and gone with the worker: mmdebstrap keeps keys there.
+                "TMPDIR": str(SYSIMAGE.parent),
                 "LC_ALL": "C.UTF-8",
                 "SOURCE_DATE_EPOCH": str(task.epoch),
                 "DEBIAN_FRONTEND": "noninteractive",
@@ -191,7 +194,7 @@ _OF_THIS_HOST = (
     "var/lib/systemd/credential.secret",
     "var/lib/systemd/random-seed",
 )
-_KEPT = ("HOME", "TMPDIR", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+_KEPT = ("HOME", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
 
 
 class Counter:
