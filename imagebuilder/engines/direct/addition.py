@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import initrd_reuse
+from imagebuilder.engines.direct import initrd_reuse, layers
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.packages import (
     DIVERTED,
@@ -34,7 +34,6 @@ from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Reporter
 
-_CHANGES = "changes.json"
 _STATES = "var/lib/apt/extended_states"
 _ARCHIVES = "/var/cache/apt/archives"
 # What apt and dpkg write while they work, and no tree needs.
@@ -64,7 +63,7 @@ class Changes(BaseModel):
 def changes(layer: Path) -> Changes:
     """Return what a layer has that its lowest one has not; one that says nothing is that itself."""
     try:
-        return Changes.model_validate_json((layer / _CHANGES).read_bytes())
+        return Changes.model_validate_json((layer / layers.CHANGES).read_bytes())
     except (OSError, ValidationError):
         return Changes(lowest=layer.name)
 
@@ -106,8 +105,8 @@ def install(task: Task, below: Below, reporter: Reporter) -> None:
         changed={**before.changed, **initrd_reuse.changes(upper, below.tree)},
     )
     # Digests of small files, such as debconf's passwords, can be guessed from.
-    (fresh / _CHANGES).touch(mode=0o600)
-    (fresh / _CHANGES).write_text(told.model_dump_json())
+    (fresh / layers.CHANGES).touch(mode=0o600)
+    (fresh / layers.CHANGES).write_text(told.model_dump_json())
     copy(there / "tree", tree, reporter, "--link")
     merge(upper, tree)
     for path in (upper, scratch):

@@ -24,6 +24,7 @@ from imagebuilder.engines.direct.job import LayerFacts
 from imagebuilder.progress import Reporter
 
 FACTS = "layer.json"
+CHANGES = "changes.json"  # what a layer has that its lowest one has not: initrds ask for it
 _COARSE = 5  # CLOCK_REALTIME_COARSE: clock_gettime(2); by this one inodes are dated
 _POLL = 0.1  # seconds between two looks at a lock that another has
 

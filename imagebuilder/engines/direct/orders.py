@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from imagebuilder.engines.direct import (
     files,
     image_sources,
     index,
+    initrd_reuse,
     inputs,
     layering,
     layers,
@@ -129,7 +129,7 @@ def job(making: Making, held: Sequence[layers.Held], opened: index.Index, work: 
         lists=opened.lists,
         epoch=inputs.source_date_epoch(),
         deb_store=request.cache_dir / debs.FOLDER,
-        initrds=Path(f"{request.cache_dir}/initrds/uid-{os.geteuid()}"),
+        initrds=initrd_reuse.place(request.cache_dir),
         again=making.again,
         work=work,
         into=making.into,

@@ -23,8 +23,7 @@ from imagebuilder.secrets import names_in
 from imagebuilder.sizes import human_size
 
 ARCHIVE = "tree.tar.zst"
-CHANGES = "changes.json"  # what the layer has that its lowest one has not: initrds ask for it
-_LARGEST = 64 << 20  # bytes of that
+_LARGEST = 64 << 20  # bytes of what a layer changes
 _APT = ("etc/apt",)  # folders of a layer in which no URL may have a password
 _CREDENTIALS = re.compile(r"://([^/\s@]+)@")
 _SHORTEST = 4  # characters: what is shorter stands in any tree by chance
@@ -80,8 +79,8 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
         return None
     try:
         named = {each.name: each.size for each in manifest.items}
-        has_changes = named.get(CHANGES, _LARGEST) < _LARGEST
-        wanted = [ARCHIVE, *([CHANGES] if has_changes else [])]
+        has_changes = named.get(layers.CHANGES, _LARGEST) < _LARGEST
+        wanted = [ARCHIVE, *([layers.CHANGES] if has_changes else [])]
         if not remote.fetch(manifest, folder, reporter, wanted):
             return None
         order = worker.Order(
@@ -99,8 +98,8 @@ def fetch(request: Request, held: layers.Held, work: Path) -> layers.Held | None
                 held.renew()
                 return None
         if has_changes:
-            shutil.copyfile(folder / CHANGES, held.fresh / CHANGES)
-            (held.fresh / CHANGES).chmod(0o600)
+            shutil.copyfile(folder / layers.CHANGES, held.fresh / layers.CHANGES)
+            (held.fresh / layers.CHANGES).chmod(0o600)
     finally:
         cache.remove_tree(folder)
     reporter.reused(packages.STEP, f"taken from the remote cache {remote.url}")
@@ -137,10 +136,10 @@ def share(request: Request, step_id: str) -> None:
                 reporter.note(STEP, f"the package layer is not shared: {error.what}")
                 return
             files = [(order.archive, Item(name=ARCHIVE, size=packed.size, sha256=packed.sha256))]
-            changes = layer.place / CHANGES
+            changes = layer.place / layers.CHANGES
             if changes.exists():
                 size, digest = changes.stat().st_size, sha256_of(changes)
-                files.append((changes, Item(name=CHANGES, size=size, sha256=digest)))
+                files.append((changes, Item(name=layers.CHANGES, size=size, sha256=digest)))
             gift = Gift(
                 kind="packages",
                 id=step_id,

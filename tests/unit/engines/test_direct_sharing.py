@@ -60,7 +60,7 @@ class Worker:
                 (tree / name).parent.mkdir(parents=True, exist_ok=True)
                 (tree / name).write_text(text)
             told = LayerFacts(id=layer.id, epoch=7, package_count=3, listing=layers.listing(tree))
-            (layer.fresh / sharing.CHANGES).write_text(json.dumps({"lowest": "low"}))
+            (layer.fresh / layers.CHANGES).write_text(json.dumps({"lowest": "low"}))
             layers.keep(layer.fresh, layer.place, told)
             on_layer(layer.id)
             place = layer.place
