@@ -59,7 +59,7 @@ class DirectEngine:
         """Return packages, configure, initrd and rootfs with their inputs."""
         resolved, kickstart = request.resolved, request.kickstart
         sources = find_sources(resolved, kickstart, request.vault)
-        found = self._resolved(request, sources)
+        found = self._resolved(request, sources, with_layers=True)
         if not _can_boot(found):
             packages.check_names(found.versions, _where_packages(kickstart))
         needs.check(kickstart, found.versions)
@@ -215,12 +215,23 @@ class DirectEngine:
             notes=outcome.notes,
         )
 
-    def _resolved(self, request: Request, sources: Sources | None = None) -> Resolution:
-        """Return the packages; those of a lock file without a look at any index."""
+    def _resolved(
+        self, request: Request, sources: Sources | None = None, *, with_layers: bool = False
+    ) -> Resolution:
+        """Return the packages; those of a lock file without a look at any index.
+
+        Args:
+            request: the recipe.
+            sources: where its packages come from, if that is known.
+            with_layers: whether its layers will be asked for as well.
+        """
         if request.lock:
             locked.check_fits(request, request.lock, orders.arch(request.resolved))
             return locked.resolution(request.lock)
-        return resolve(self._index(request, sources), request.kickstart, request.reporter)
+        opened = self._index(request, sources)
+        if with_layers:
+            layering.ask_ahead(request.kickstart, opened, request.reporter)
+        return resolve(opened, request.kickstart, request.reporter)
 
     def _stages(
         self, request: Request, sources: Sources | None = None, found: Resolution | None = None

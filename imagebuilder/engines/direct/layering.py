@@ -13,7 +13,9 @@ another choice satisfies more: then less is shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -21,7 +23,14 @@ from imagebuilder.engines.base import Input, Request, step_id
 from imagebuilder.engines.direct import inputs, package_options, packages, preseed
 from imagebuilder.engines.direct.index import Index
 from imagebuilder.engines.direct.preseed import Answer
-from imagebuilder.engines.direct.resolve import Resolution, resolve, resolve_names
+from imagebuilder.engines.direct.resolve import (
+    Resolution,
+    is_resolved,
+    needs_index,
+    resolve,
+    resolve_names,
+    wanted,
+)
 from imagebuilder.engines.direct.sources import Sources
 from imagebuilder.errors import InputError
 from imagebuilder.kickstart import Kickstart
@@ -119,6 +128,31 @@ def of_index(whole: Kickstart, found: Resolution, index: Index, reporter: Report
     return parts(whole, found, ask)
 
 
+def ask_ahead(whole: Kickstart, index: Index, reporter: Reporter) -> None:
+    """Have apt answer at once, on all processors, what it is asked one after the other.
+
+    Each answer takes it a second; all are remembered.  What cannot be installed is said by whoever
+    asks for it next.
+    """
+    if needs_index(whole) or is_resolved(index, whole):
+        return
+    quiet = Reporter(subject=reporter.subject, cancel=reporter.cancel)
+    kickstarts = [whole, *(less for less in _kickstarts(whole) if _is_installed_alike(less, whole))]
+    try:
+        names = _needed(wanted(whole)[0])
+    except InputError:
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        asked = [pool.submit(resolve, index, each, quiet) for each in kickstarts]
+        asked.append(pool.submit(resolve_names, index, names, whole, quiet))
+        for each in asked:
+            each.exception()
+
+
+def _needed(asked: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(each for each in asked if packages.is_needed(each.partition("=")[0])))
+
+
 def of_lock(lock: LockFile) -> Parts:
     """Return what may be a layer of its own, as it was when a lock file was made."""
     versions = lock.versions()
@@ -142,7 +176,7 @@ def parts(whole: Kickstart, all_of_it: Resolution, ask: Ask) -> Parts:
             raises InputError if that cannot be installed.
     """
     found = []
-    needed = [each for each in all_of_it.asked if packages.is_needed(each.partition("=")[0])]
+    needed = _needed(all_of_it.asked)
     out = [each for each in all_of_it.asked if each.endswith("-")]
     # What stays out of the whole is told only if it would come in here: more recipes share it.
     for names in (needed, [*needed, *out]):

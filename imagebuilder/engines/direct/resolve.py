@@ -143,6 +143,24 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
     Raises:
         InputError: a package or group is unknown, or they cannot be installed together.
     """
+    path = _place(index, kickstart)
+    key = (str(path), index.digest)
+    return (
+        _answers.get(key)
+        or _stored(path, index, key)
+        or _answers.put(key, _asked(index, kickstart, path, reporter))
+    )
+
+
+def is_resolved(index: Index, kickstart: Kickstart) -> bool:
+    """Return whether :func:`resolve` has the answer without asking apt."""
+    path = _place(index, kickstart)
+    key = (str(path), index.digest)
+    return bool(_answers.get(key) or _stored(path, index, key))
+
+
+def _place(index: Index, kickstart: Kickstart) -> Path:
+    """Return the file with what a kickstart's wish came to."""
     name = _named(
         index.required,
         tuple((each.name, each.excluded, each.options) for each in kickstart.packages),
@@ -150,13 +168,7 @@ def resolve(index: Index, kickstart: Kickstart, reporter: Reporter) -> Resolutio
         kickstart.ignore_missing,
         asks_for_default(kickstart),
     )
-    path = index.folder / "resolved" / name
-    key = (str(path), index.digest)
-    return (
-        _answers.get(key)
-        or _stored(path, index, key)
-        or _answers.put(key, _asked(index, kickstart, path, reporter))
-    )
+    return index.folder / "resolved" / name
 
 
 def resolve_names(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apt_repository import BASE, AptRepository, Signer
 from fakes import MakeProject
 
 from imagebuilder.engines import Request
-from imagebuilder.engines.direct import DirectEngine
+from imagebuilder.engines.direct import DirectEngine, resolve
+from imagebuilder.engines.direct.index import Index
 from imagebuilder.engines.direct.layering import Stage
+from imagebuilder.engines.direct.simulate import simulate
 from imagebuilder.kickstart import compose
 from imagebuilder.lockfile import read
 from imagebuilder.locks import lock_recipe
@@ -106,6 +109,25 @@ def test_a_child_is_installed_on_its_parent_and_that_on_what_boots(
     assert plan("base").steps[0].id == ids(base)[-1]
     assert plan("child").steps[0].id == ids(child)[-1]
     assert plan("child").steps[0].text.endswith(" in layers of 7, 2 and 2")
+
+
+def test_apt_is_asked_once_for_each_layer(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def noted(index: Index, names: Sequence[str], *more: Any, **options: Any) -> Any:
+        asked.append(tuple(names))
+        return simulate(index, names, *more, **options)
+
+    monkeypatch.setattr(resolve, "simulate", noted)
+    plan("child")
+    assert sorted(asked) == sorted(
+        [(*NEEDED, "tool", "more"), (*NEEDED, "tool"), tuple(sorted(NEEDED))]
+    )
+    asked.clear()
+    plan("base")  # its parent's layers have been asked for with the child's
+    assert asked == []
 
 
 def test_a_child_without_packages_of_its_own_has_its_parents_layer(
