@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
 
 from imagebuilder import command
 from imagebuilder.errors import HostError
@@ -37,24 +34,6 @@ def missing(names: Iterable[str]) -> list[str]:
 def find(name: str) -> str | None:
     """Return the path of a program, or None; the folders of the administrator count as well."""
     return shutil.which(name, path=command.search_path())
-
-
-def digest(name: str) -> str:
-    """Return the SHA-256 of a program's file, or "" if it is not installed.
-
-    It stands for the version: to ask some programs for that takes a tenth of a second.
-    """
-    path = find(name)
-    if path is None:
-        return ""
-    facts = Path(path).stat()
-    return _digest(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: str, *_identity: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def install_command(names: Iterable[str]) -> str:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import zstandard
+
 from imagebuilder import command
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Cancel
@@ -43,6 +45,8 @@ _MAGIC = (b"070701", b"070702")
 _HEAD = 110  # bytes
 _FIELDS = re.compile(rb"[0-9A-Fa-f]{104}")
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_WINDOW = 1 << 27  # bytes: what zstd(1) reads without being told to
+_CHUNK = 1 << 12  # bytes that are unpacked at a time: they can come to 128 MiB
 _NO_ZERO = re.compile(rb"[^\0]")
 
 
@@ -136,24 +140,25 @@ def _at_most(size: int) -> list[str]:
     return ["prlimit", f"--fsize={size}", "--"]
 
 
-def of_initrd(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
+def of_initrd(path: Path, _work: Path, cancel: Cancel) -> Mapping[str, Member]:
     """Return what is in an initrd: archives one after the other, of which the last is compressed.
 
     Args:
         path: the file.
-        work: a folder for as much as all that is in it.
+        _work: not needed; it is read as a squashfs is.
         cancel: the request to stop.
 
     Raises:
         StepError: it is none, or its compression is not known here.
-        HostError: what can undo its compression is not installed.
+        Interrupted: somebody asked to stop.
     """
 
     left = _MOST_INITRD
 
     def plain(data: bytes) -> bytes:
         nonlocal left
-        made = _plain(path, data, left, work, cancel)
+        cancel.check()
+        made = _plain(path, data, left)
         left -= len(made)
         return made
 
@@ -210,7 +215,7 @@ def _aligned(at: int) -> int:
     return (at + 3) & ~3
 
 
-def _plain(path: Path, data: bytes, most: int, work: Path, cancel: Cancel) -> bytes:
+def _plain(path: Path, data: bytes, most: int) -> bytes:
     """Return what was compressed, if it is not larger than it may be."""
     try:
         if data.startswith(b"\x1f\x8b"):
@@ -220,10 +225,10 @@ def _plain(path: Path, data: bytes, most: int, work: Path, cancel: Cancel) -> by
         elif data.startswith(b"BZh"):
             unpacked = bz2.BZ2Decompressor().decompress(data, most + 1)
         elif data.startswith(_ZSTD):
-            unpacked = _zstd(path, data, most, work, cancel)
+            unpacked = _zstd(data, most)
         else:
             raise StepError(f"{path.name}: its compression is not known here")
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
         raise StepError(f"{path.name} is damaged: {error}") from error
     if len(unpacked) > most:
         raise StepError(f"{path.name} unpacks to more than {_MOST_INITRD >> 30} GiB")
@@ -238,15 +243,13 @@ def _gzip(data: bytes, most: int) -> bytes:
     return unpacked
 
 
-def _zstd(path: Path, data: bytes, most: int, work: Path, cancel: Cancel) -> bytes:
-    packed, made = work / f"{path.name}.zst", work / f"{path.name}.plain"
-    packed.write_bytes(data)
-    command.run(
-        [*_at_most(most + 1), "zstd", "-dqf", "--rm", "-o", str(made), str(packed)],
-        timeout=_TIMEOUT,
-        cancel=cancel,
-        what=f"reading {path.name}",
-    )
-    unpacked = made.read_bytes()
-    made.unlink()
-    return unpacked
+def _zstd(data: bytes, most: int) -> bytes:
+    """Unpack one frame; zeros that fill up may follow it, which zstd(1) takes for damage."""
+    made = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+    unpacked, at = bytearray(), 0
+    while not made.eof and len(unpacked) <= most:
+        if at >= len(data):
+            raise EOFError("it is cut short")
+        unpacked += made.decompress(data[at : at + _CHUNK])
+        at += _CHUNK
+    return bytes(unpacked)

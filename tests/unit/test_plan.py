@@ -218,22 +218,6 @@ def test_a_new_version_of_a_package_counts(
     assert step(newer, "packages") != step(base, "packages")
 
 
-@pytest.mark.parametrize(
-    ("name", "changed"),
-    [
-        ("mksquashfs", {"rootfs", "image"}),
-        ("mmdebstrap", {"packages", "configure", "initrd", "rootfs", "image"}),
-        ("apt-config", {"packages", "configure", "initrd", "rootfs", "image"}),
-    ],
-)
-def test_another_version_of_a_tool_counts(
-    base: Plan, apt: FakePrograms, name: str, changed: set[str]
-) -> None:
-    apt.write(name, "echo another")
-    newer = planned(base.resolved.project)
-    assert {each.name for each in newer.steps if each.id != step(base, each.name)} == changed
-
-
 def test_a_new_index_with_the_same_packages_changes_nothing(base: Plan, apt: FakePrograms) -> None:
     fake_apt(apt, date="1")
     assert planned(base.resolved.project, refresh=True).image_id == base.image_id

@@ -93,7 +93,6 @@ class DirectEngine:
                 text=f"make the squashfs with {squashfs.described(resolved.recipe.image)}",
                 inputs=(
                     inputs.ENGINE,
-                    *inputs.of_tools("mksquashfs"),
                     Input.of("compression", " ".join(squashfs.arguments(resolved.recipe.image))),
                 ),
             ),

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from imagebuilder import tools
 from imagebuilder.command import redact
 from imagebuilder.engines.base import Input, Request
 from imagebuilder.engines.direct import fate, files, package_options, preseed
@@ -47,7 +46,6 @@ def of_packages(
     options, epoch = package_options.dpkg_options(kickstart), source_date_epoch()
     return (
         ENGINE,
-        *of_tools("mmdebstrap", "apt-config"),  # which is of apt, as apt-get is
         Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro"),
         Input.of("sources", sources.identity(), "the package sources"),
         *_of_resolution(found),
@@ -55,12 +53,6 @@ def of_packages(
         *preseed.inputs(answers, request.vault),
         *([] if epoch is None else [Input.of("epoch", str(epoch), "SOURCE_DATE_EPOCH")]),
     )
-
-
-def of_tools(*names: str) -> Iterator[Input]:
-    """Give what follows from the programs of this host: another version may make other bytes."""
-    for name in names:
-        yield Input.of("tool", f"{name} {tools.digest(name)}", f"this host's {name}")
 
 
 def source_date_epoch() -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imagebuilder import tools
 from imagebuilder.engines.base import Request, Watched
 from imagebuilder.engines.direct import index
 from imagebuilder.engines.direct.host_apt import APT
@@ -12,7 +11,6 @@ from imagebuilder.engines.direct.sources import find_sources
 from imagebuilder.image import sha256_of
 from imagebuilder.steady import once
 
-_TOOLS = ("mmdebstrap", "apt-config", "mksquashfs")  # whose files are inputs
 _ALWAYS = 2.0**62  # seconds
 
 
@@ -44,7 +42,6 @@ def watched(request: Request) -> Watched | None:
             dict.fromkeys(
                 [
                     *(f"{APT}/sources.list", f"{APT}/sources.list.d"),
-                    *(path for each in _TOOLS if (path := tools.find(each))),
                     *index.local_files(sources),
                     *copied,
                     *named,

@@ -8,6 +8,7 @@ from typing import Any
 
 import images
 import pytest
+import zstandard
 from images import KICKSTART, REPORT, make
 
 from imagebuilder import cpio
@@ -264,7 +265,22 @@ def test_components_that_are_called_otherwise(compared: Compared) -> None:
     assert broken.notes == (f"base {other.id}: its bill of materials cannot be read",)
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, lambda data: data])
+def test_zeros_may_follow_an_initrd_and_nothing_may_lack(tmp_path: Path) -> None:
+    path = tmp_path / "initrd.img"
+    entry = cpio.Entry(path="x", content=bytes(range(256)) * 100, mode=0o644)
+    packed = zstandard.ZstdCompressor(write_checksum=True).compress(cpio.archive([entry]))
+    path.write_bytes(packed)
+    cpio.align(path)
+    with path.open("ab") as file:
+        file.write(bytes(4))
+    assert of_initrd(path, tmp_path, Cancel())["x"].data == entry.content
+    for wrong in (packed[:-5], packed[:50] + bytes(20) + packed[70:]):
+        path.write_bytes(wrong)
+        with pytest.raises(StepError, match=r"initrd\.img is damaged"):
+            of_initrd(path, tmp_path, Cancel())
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, lambda data: data])
 def test_an_initrd_that_fills_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: Any
 ) -> None:
@@ -273,7 +289,7 @@ def test_an_initrd_that_fills_the_memory_is_refused(
     path.write_bytes(
         compress(cpio.archive([cpio.Entry(path="x", content=bytes(200_000), mode=0o644)]))
     )
-    if compress is gzip.compress:
+    if compress in (gzip.compress, zstandard.compress):
         with pytest.raises(StepError, match="unpacks to more"):
             of_initrd(path, tmp_path, Cancel())
     else:
