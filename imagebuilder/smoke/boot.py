@@ -22,6 +22,7 @@ from imagebuilder.smoke.firmware import find_ipxe
 from imagebuilder.smoke.guest import guest_archive, runner_script, scripts_of
 from imagebuilder.smoke.instruments import Instruments
 from imagebuilder.smoke.machine import (
+    SLOWNESS,
     Loaded,
     available_mib,
     extra_args,
@@ -39,8 +40,6 @@ from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.starvation import Starvation
 from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot, OnStage, Watch
-
-SLOWNESS = {"kvm": 1.0, "tcg": 5.0}  # by what time limits are multiplied (SmokeOptions)
 
 _ARCHIVE = "smoke.cpio"
 _CHECK_MARGIN = 20.0  # seconds beyond their own limits that all checks together may take
@@ -142,7 +141,8 @@ def boot(
                 starvation = Starvation(pid_file)
 
                 def look() -> bool:
-                    watch.starved = starvation.seconds()
+                    starvation.look(watch.clock())
+                    watch.spent(starvation.waited, starvation.idle)
                     instruments.look()
                     return watch.over() and not (watch.ending == "done" and place.stays())
 
@@ -167,16 +167,17 @@ def boot(
         findings=tuple(console.findings),
         fatal=console.fatal,
         fatal_follows=console.fatal_follows,
+        handed_over=console.handed_over,
         waits_for=console.waits_for,
         screen=watch.screen,
         excerpt=console.excerpt(),
         exit_status=status,
         qemu_said=qemu_said,
         reached_login=bool(console.came_up),
-        limit=boot_limit,
         seconds=watch.clock(),
         path=path,
         starved=watch.starved,
+        idle=watch.idle,
         screenshot=logs[SCREENSHOT] if logs[SCREENSHOT].exists() else None,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from imagebuilder.budget import Budget
 from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
 from imagebuilder.sizes import human_size, size_of
-from imagebuilder.smoke.boot import SLOWNESS
+from imagebuilder.smoke.machine import SLOWNESS
 from imagebuilder.smoke.report import BootReport, BudgetResult, MemoryNeed
 from imagebuilder.smoke.subject import Subject, subject_of
 

@@ -28,6 +28,9 @@ _ESCAPES = re.compile(
 # systemd's greeting; the one in an initramfs calls itself that (dracut), or names dracut.
 _NEW_ROOT = re.compile(r"^(?:\[ *\d+\.\d+\] )?Welcome to (?!.*(?:dracut|[Ii]nitramfs|initrd)).*!$")
 
+# The last step of the initrd, with systemd in it and without.
+_HANDS_OVER = re.compile(r"Starting initrd-switch-root\.service|\bSwitching root\b")
+
 # systemd has reached its target, or agetty writes what stands above its prompt.
 _UP = re.compile(r"Reached target multi-user\.target|\blogin:|^(?!\[)\S.* ttyS0$")
 
@@ -66,6 +69,8 @@ class Console:
         self.waits_for = ""  # what systemd said last that it waits for
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
+        self.last_news = 0.0  # the same, but for lines that say only that it waits on
+        self.handed_over = False  # the initrd began to switch to the root file system
         self.came_up = 0.0  # when the system said that it is up, or asked for a login
 
     def __enter__(self) -> Console:
@@ -83,6 +88,8 @@ class Console:
 
     def _take(self, line: str) -> None:
         now = self.last_line = self._clock()
+        if not _WAITS.search(line):
+            self.last_news = now
         self._tail.append(line)
         if self._file and self._room > 0:
             self._room -= len(line)
@@ -118,6 +125,8 @@ class Console:
             self.stages.setdefault(KERNEL_STARTED, now)
         elif KERNEL_STARTED in self.stages and _NEW_ROOT.search(line):
             self.stages.setdefault(ROOT_SWITCHED, now)
+        if KERNEL_STARTED in self.stages and _HANDS_OVER.search(line):
+            self.handed_over = True
         if not self.came_up and KERNEL_STARTED in self.stages and _UP.search(line):
             self.came_up = now
 

@@ -147,6 +147,7 @@ def runner_script(
     lines = [
         f"PATIENCE={math.ceil(patience)}",
         f"COUNT={len(checks)}",
+        f"EXTRA={math.ceil((slowness - 1) * 100)}",
         *(f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()),
     ]
     needs = needs_of(checks)

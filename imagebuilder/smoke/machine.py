@@ -20,6 +20,8 @@ ARCH = "x86_64"  # of the machine, and of the images that it boots
 # cmpxchg16b in a way that kernels from 6.8 on panic over.
 TCG_CPU_MODELS = {"v1": "qemu64,-svm,-cx16", "v2": "Nehalem,-cx16", "v3": "Haswell,-cx16"}
 
+SLOWNESS = {"kvm": 1.0, "tcg": 5.0}  # by what time limits are multiplied (SmokeOptions)
+
 _TRANSLATION_MIB = 1024  # QEMU's cache of translated code: a quarter off the boot time
 _SMALL_TRANSLATION_MIB = 256
 _SPARE_MIB = 1024  # of the host's memory, to be left to others

@@ -15,7 +15,7 @@ from imagebuilder.smoke.boot import boot, short_folder
 from imagebuilder.smoke.chain import read_chain, read_samples
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import number
-from imagebuilder.smoke.machine import TCG_CPU_MODELS
+from imagebuilder.smoke.machine import SLOWNESS, TCG_CPU_MODELS
 from imagebuilder.smoke.network import Place, alone
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.rack import Rack, boot_together, layout_of, needs_rack
@@ -38,7 +38,7 @@ _KVM_ALONE = (
     "KVM may be to blame: with --accel auto the test would have been repeated under software "
     "emulation"
 )
-_STARVED_SECONDS = 30.0  # from when on the reader should know
+_STARVED_SECONDS = _IDLE_SECONDS = 30.0  # from when on the reader should know
 STEP = "smoke"  # what progress calls a test
 
 
@@ -220,6 +220,12 @@ class PathTest:
                 *notes,
                 f"it waited {seen.starved:.0f} s for the host's processors, which were busy; "
                 "these do not count against its time",
+            ]
+        if seen.ending == "timeout" and seen.idle * (SLOWNESS[used.used] - 1) >= _IDLE_SECONDS:
+            notes = [
+                *notes,
+                f"it was idle for {seen.idle:.0f} s: emulation makes no clock slower, so these "
+                f"count {SLOWNESS[used.used]:.0f} times against its time",
             ]
         return BootReport(
             path=self.path.name,

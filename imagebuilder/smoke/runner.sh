@@ -14,10 +14,11 @@
 #   chain MICROSECONDS TEXT     what systemd-analyze says, and when the new root's systemd began
 #   end
 #
-# Before this text stand PATIENCE (seconds that the boot may take), COUNT (of checks), and for
-# each check N the function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and
-# from one look to the next), TRIES_N (how many looks, 0: any number) and NEEDS_N (the numbers of
-# the checks that must have passed).  SMOKE_* are for tests.
+# Before this text stand PATIENCE (seconds that the boot may take), COUNT (of checks), EXTRA (by
+# how many hundredths their limits are longer than on a real machine), and for each check N the
+# function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and from one look to
+# the next), TRIES_N (how many looks, 0: any number) and NEEDS_N (the numbers of the checks that
+# must have passed).  SMOKE_* are for tests.
 
 export LC_ALL=C HOME=/root
 WORK=${SMOKE_WORK-/run/imagebuilder-smoke}
@@ -41,6 +42,26 @@ say() {
 look_at_clock() {
     read -r now _ <"$PROC/uptime"
     now=$((${now%.*} * 100 + 1${now#*.} - 100))
+}
+
+# Sets $lent: hundredths of a second that count beside those of the clock.  Limits are longer
+# where processors are emulated, since they are slow; but no clock is, so time in which no
+# processor had anything to do counts as often as limits are longer.
+look_at_idleness() {
+    [ "$EXTRA" -gt 0 ] && [ -r "$PROC/stat" ] || return
+    before=${idle_now-} from=${idle_when-} processors=0
+    while read -r name _ _ _ ticks _; do  # of 1/100 s (proc(5), USER_HZ)
+        case $name in
+            cpu) idle_now=$ticks ;;
+            cpu*) processors=$((processors + 1)) ;;
+            *) break ;;
+        esac
+    done <"$PROC/stat"
+    look_at_clock
+    idle_when=$now
+    [ -n "$before" ] || return
+    idle=$((idle_now - before - (processors - 1) * (now - from)))
+    [ $idle -le 0 ] || lent=$((lent + idle * EXTRA / 100))
 }
 
 find_port() {
@@ -115,14 +136,15 @@ try() {
     look_at_needs "$1"
     [ $ready = yes ] || return
     eval "limit=\$LIMIT_$1 interval=\$INTERVAL_$1 most=\$TRIES_$1"
-    eval "began=\${BEGAN_$1-} next=\${NEXT_$1-0} tried=\${TRIED_$1-0}"
+    eval "began=\${BEGAN_$1-} next=\${NEXT_$1-0} tried=\${TRIED_$1-0} lent_then=\${LENT_$1-}"
     look_at_clock
     if [ "$now" -lt "$next" ]; then pending=yes; return; fi
     if [ -z "$began" ]; then
-        began=$now
-        eval "BEGAN_$1=$now"
+        look_at_idleness  # what an earlier check slept is not this one's
+        began=$now lent_then=$lent
+        eval "BEGAN_$1=$began LENT_$1=$lent_then"
     fi
-    left=$(((limit - now + began) / 100))
+    left=$(((limit - now + began - lent + lent_then) / 100))
     [ $left -ge 1 ] || left=1
     found=
     # Another file, not the same one emptied: a daemon of an earlier check may still write to that.
@@ -137,7 +159,8 @@ try() {
     case $result in
         0) outcome=passed ;;
         1)
-            if [ $spent -lt "$limit" ] && { [ "$most" = 0 ] || [ $tried -lt "$most" ]; }; then
+            counted=$((spent + lent - lent_then))
+            if [ $counted -lt "$limit" ] && { [ "$most" = 0 ] || [ $tried -lt "$most" ]; }; then
                 eval "NEXT_$1=$((now + interval))"
                 pending=yes
                 return
@@ -154,9 +177,10 @@ try() {
 
 # Each check in its order, then those that do not hold yet again, until none is left.
 try_all() {
-    pending=yes
+    pending=yes lent=0
     while [ $pending = yes ]; do
         pending=no
+        look_at_idleness
         n=1
         while [ $n -le "$COUNT" ]; do
             eval "is_done=\${DONE_$n-}"

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 from imagebuilder.smoke.sources import Served, ask
 
 _PIECE = 1 << 18
+_KEPT_BYTES = 16
 _IDLE_SECONDS = 600.0  # a connection on which nothing moves for so long is closed
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
@@ -40,7 +41,10 @@ class Transfer:
         started: when it was asked for, in seconds of the monotonic clock.
         ended: when its last byte was handed over, so far.
         wanted: bytes that were to be sent.
-        sent: bytes that were sent; fewer if the guest went away.
+        sent: bytes that were sent; fewer if the guest went away, or the file ended too early.
+        first: where in the file they begin.
+        cut: whether the file, or the server that has it, ended too early.
+        begin: what the first bytes sent were.
     """
 
     name: str
@@ -50,6 +54,9 @@ class Transfer:
     wanted: int
     sent: int
     number: int = 0
+    first: int = 0
+    cut: bool = False
+    begin: bytes = b""
 
     @property
     def whole(self) -> bool:
@@ -117,7 +124,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _relay(self, url: str, name: str, *, with_body: bool) -> None:
         """Hand on what another server answers, whatever it is."""
-        answer = ask(url, self.headers.get("Range", ""))
+        wanted = self.headers.get("Range", "")
+        asked = _RANGE.fullmatch(wanted)
+        answer = ask(url, wanted)
         if answer.body is None:
             self._note(name, answer.status, 0, 0)
             self.send_error(answer.status)
@@ -129,7 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(answer.size))
             self.end_headers()
             if with_body:
-                self._copy(body, name, answer.status, answer.size)
+                first = int(asked[1]) if asked and answer.status == 206 else 0
+                self._copy(body, name, answer.status, answer.size, first)
 
     def _send(self, file: BinaryIO, name: str, *, with_body: bool) -> None:
         size = os.fstat(file.fileno()).st_size
@@ -156,22 +166,42 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not with_body:
             return
         file.seek(first)
-        self._copy(file, name, status, length)
+        self._copy(file, name, status, length, first)
 
-    def _copy(self, body: IO[bytes] | HTTPResponse, name: str, status: int, length: int) -> None:
-        sent = 0
-        try:
-            while sent < length and (data := body.read(min(_PIECE, length - sent))):
+    def _copy(
+        self, body: IO[bytes] | HTTPResponse, name: str, status: int, length: int, first: int
+    ) -> None:
+        sent, cut, begin = 0, False, b""
+        while sent < length:
+            try:
+                data = body.read(min(_PIECE, length - sent))
+            except (OSError, HTTPException):
+                data = b""  # the server that has the file went away
+            if not data:
+                cut = True
+                break
+            try:
                 self.wfile.write(data)
-                sent += len(data)
-                self._note(name, status, length, sent)
-        except (OSError, HTTPException):
-            pass  # the guest went away, or the server that has the file
+            except OSError:
+                break  # the guest went away
+            sent += len(data)
+            begin = begin or data[:_KEPT_BYTES]
+            self._note(name, status, length, sent, first, begin=begin)
         if sent < length:
-            self.close_connection = True  # it became shorter; the guest must not wait on
-            self._note(name, status, length, sent)
+            self.close_connection = True  # the guest must not wait on
+            self._note(name, status, length, sent, first, cut=cut, begin=begin)
 
-    def _note(self, name: str, status: int, wanted: int, sent: int) -> None:
+    def _note(
+        self,
+        name: str,
+        status: int,
+        wanted: int,
+        sent: int,
+        first: int = 0,
+        *,
+        cut: bool = False,
+        begin: bytes = b"",
+    ) -> None:
         self.server.on_transfer(
             Transfer(
                 name=name,
@@ -181,6 +211,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 wanted=wanted,
                 sent=sent,
                 number=self.number,
+                first=first,
+                cut=cut,
+                begin=begin,
             )
         )
 

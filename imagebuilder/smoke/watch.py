@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.image import INITRD
+from imagebuilder.image import BOOT_SCRIPT, INITRD
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.guest import Said, parse
+from imagebuilder.smoke.machine import SLOWNESS
 from imagebuilder.smoke.packets import Packet
 from imagebuilder.smoke.paths import BootPath
 from imagebuilder.smoke.qmp import MachineEvent
@@ -30,15 +31,25 @@ from imagebuilder.smoke.stages import (
 
 _AFTERMATH_SECONDS = 2.0  # what is said after a fatal line belongs to it: a trace of calls
 _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is still on its way
+# These three are multiplied by SLOWNESS, and go by the time that counts: see Watch.spent.
 # While checks are looked at, the runner says a word every ten seconds, whatever it waits for.
-_RUNNER_SILENT_SECONDS = {"kvm": 60.0, "tcg": 300.0}
+_RUNNER_SILENT_SECONDS = 60.0
 # After the console said that the system is up, without a word of the runner: it is not there.
-_UNHEARD_SECONDS = {"kvm": 30.0, "tcg": 150.0}
+_UNHEARD_SECONDS = 30.0
+# A machine in which something moved so lately may wait for us, and we for the host.
+_MOVING_SECONDS = 5.0
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
 # The same while firmware fetches the kernel.  Emulated firmware is silent for ten seconds, on a
 # host that has nothing else to do.
 _FIRMWARE_STILL_SECONDS = {"kvm": 60.0, "tcg": 180.0}
 _RESULTS_LIMIT = 4 << 20  # bytes that the guest may say
+# iPXE on a BIOS runs what is no script as a program, whatever it is; a boot loader that is to
+# be there would have moved something by then.
+_SCRIPT_BEGINS = (b"#!ipxe", b"#!gpxe")  # iPXE, src/image/script.c
+_NO_SCRIPT_SECONDS = 10.0
+# A transfer that ended too early so often at the same byte will end there again: the initrd goes
+# on from there, five seconds apart.
+_SAME_CUTS = 3
 
 OnStage = Callable[[str, float], None]
 
@@ -65,11 +76,13 @@ class Boot:
 
     Attributes:
         ending: why it was ended: ``done`` (the runner said all), ``fatal`` (a line of the
-            console), ``missing`` (a file was asked for that the image has not), ``exited`` (the
+            console), ``missing`` (a file was asked for that the image has not), ``cut`` (the
+            server of a file ended it too early, and always there), ``exited`` (the
             machine ended by itself), ``panicked`` (the guest's kernel told the machine so),
             ``watchdog`` (nobody fed it), ``stopped`` (QEMU cannot go on), ``halted`` (its
             processors wait for an interrupt and let none in), ``timeout``,
-            ``unanswered`` (the initrd asked by DHCP in vain), ``still`` (nothing moved for
+            ``unanswered`` (the initrd asked by DHCP in vain), ``no-script`` (what came for the
+            boot script is none, and nothing moved after it), ``still`` (nothing moved for
             long), ``settled`` (the boot is over, its target not reached), ``flood`` (the guest
             wrote without end).
         stages: what was reached, in seconds since power-on.
@@ -80,16 +93,17 @@ class Boot:
         findings: telling lines of the console.
         fatal: the line that ended it.
         fatal_follows: whether that line says only that something failed before.
+        handed_over: whether the initrd began to switch to the root file system.
         waits_for: what systemd said last on the console that it waits for.
         screen: what stood on the screen, where that is text and no kernel ran.
         excerpt: the last lines of the console.
         exit_status: QEMU's; None if it was ended from here.
         qemu_said: the last lines that QEMU itself said.
         reached_login: whether the console asked for a login, or told of multi-user.target.
-        limit: seconds that the boot had.
         seconds: how long the machine ran.
         path: how it was booted.
         starved: seconds that it waited for the host's processors.
+        idle: seconds that it waited for a clock, or for nothing.
         screenshot: the file with the screen's last picture, if one was taken.
     """
 
@@ -102,16 +116,17 @@ class Boot:
     findings: tuple[ConsoleFinding, ...]
     fatal: ConsoleFinding | None
     fatal_follows: bool = False
+    handed_over: bool = False
     waits_for: str = ""
     screen: tuple[str, ...] = ()
     excerpt: str
     exit_status: int | None
     qemu_said: str
     reached_login: bool
-    limit: float
     seconds: float
     path: BootPath
     starved: float = 0.0
+    idle: float = 0.0
     screenshot: Path | None = None
 
 
@@ -145,16 +160,21 @@ class Watch:
         self.screen: tuple[str, ...] = ()
         self.on_stage: OnStage = lambda _stage, _seconds: None
         self._results = results
-        self.starved = 0.0  # seconds that it waited for the host; they do not count
+        self.starved = 0.0  # seconds that it waited for the host
+        self.idle = 0.0  # seconds that it waited for a clock, or for nothing
         self._boot_limit, self._check_limit = limits
         self._ran_when_reached = 0.0
         self._accelerator = accelerator
+        self._slowness = SLOWNESS[accelerator]
         self.from_network = from_network
         self._began = time.monotonic()
         self._read = 0
         self._rest = b""
         self._heard = 0.0
+        self._idle_when_heard = 0.0
+        self._idle_when_up: float | None = None
         self._moved = 0.0
+        self._no_script = False
         self._lock = threading.Lock()
 
     def clock(self) -> float:
@@ -194,6 +214,25 @@ class Watch:
             if kinds.count("discover") >= _UNANSWERED and "offer" not in kinds:
                 self.end("unanswered")
 
+    def spent(self, waited: float, idle: float) -> None:
+        """Note what the machine did with its time, which is not all counted alike.
+
+        What it waited for the host's processors is not its fault.  Limits are longer under
+        emulation, since that is slow; but no clock is, so what the machine waited for a clock,
+        or for nothing, counts as often as they are longer.
+
+        Args:
+            waited: seconds that it has waited for the host so far.
+            idle: seconds since the last time in which it needed no processor.
+        """
+        self.starved = waited
+        if self.clock() - max(self._moved, self.console.last_news) > _MOVING_SECONDS:
+            self.idle += idle
+
+    def _counted(self, seconds: float, idle: float) -> float:
+        """Return what counts of a time, so much of which the machine was idle."""
+        return seconds + idle * (self._slowness - 1)
+
     def asked_for(self, name: str) -> bool:
         """Whether the guest asked for a file of the image."""
         with self._lock:
@@ -225,13 +264,17 @@ class Watch:
 
     def _look_at_transfers(self) -> None:
         with self._lock:
-            transfers = list(self.transfers.values())
+            transfers = [each for _, each in sorted(self.transfers.items())]
         for each in transfers:
+            if each.whole and each.name == BOOT_SCRIPT and not each.first:
+                self._no_script = not each.begin.startswith(_SCRIPT_BEGINS)
             if each.whole and each.name in FETCHED:
                 self.stage(FETCHED[each.name], each.ended - self._began)
             self._moved = max(self._moved, each.ended - self._began)
         if any(each.status == 404 and each.name in FETCHED for each in transfers):
             self.ending = self.ending or "missing"
+        if any(cut_for_good(each, transfers) for each in FETCHED):
+            self.ending = self.ending or "cut"
 
     def _look_at_results(self) -> None:
         with self._results.open("rb") as file:
@@ -250,7 +293,7 @@ class Watch:
             self.ending = self.ending or "flood"
 
     def _hear(self, said: Said) -> None:
-        self._heard = self.clock()
+        self._heard, self._idle_when_heard = self.clock(), self.idle
         self.said.append(said)
         if said.word == "hello":
             self.stage(SYSTEMD_STARTED)
@@ -275,28 +318,38 @@ class Watch:
             return machine
         if self.console.flooded:
             return "flood"
-        up = self.console.came_up
-        if (
-            up
-            and SYSTEMD_STARTED not in self.stages
-            and now > up + _UNHEARD_SECONDS[self._accelerator]
-        ):
+        if self._is_unheard():
             return "unheard"
         reached = self.stages.get(MULTI_USER)
-        if reached is None and ran > self._boot_limit:
+        if reached is None and self._counted(ran, self.idle) > self._boot_limit:
             return "timeout"
+        # Commands of checks are ended by the guest's own clock, however long they sleep.
         if reached is not None and ran > self._ran_when_reached + self._check_limit:
             return "timeout"
-        silent = now - max(self._heard, reached or now)
-        if reached is not None and silent > _RUNNER_SILENT_SECONDS[self._accelerator]:
+        silent = self._counted(
+            now - max(self._heard, reached or now), self.idle - self._idle_when_heard
+        )
+        if reached is not None and silent > _RUNNER_SILENT_SECONDS * self._slowness:
             return "still"
-        quiet = self.quiet_seconds
+        quiet, stage = self.quiet_seconds, furthest(self.stages)
         if reached is None and self._accelerator == "kvm" and quiet > _STILL_SECONDS:
             return "still"
+        if stage == FETCHED[BOOT_SCRIPT] and quiet > _NO_SCRIPT_SECONDS and self._no_script:
+            return "no-script"
         patience = _FIRMWARE_STILL_SECONDS[self._accelerator]
-        if self.from_network and furthest(self.stages) in _OF_FIRMWARE and quiet > patience:
+        if self.from_network and stage in _OF_FIRMWARE and quiet > patience:
             return "still"
         return ""
+
+    def _is_unheard(self) -> bool:
+        """Whether the system is up, and has no runner that would say so."""
+        up = self.console.came_up
+        if not up or SYSTEMD_STARTED in self.stages:
+            return False
+        if self._idle_when_up is None:
+            self._idle_when_up = self.idle
+        waited = self._counted(self.clock() - up, self.idle - self._idle_when_up)
+        return waited > _UNHEARD_SECONDS * self._slowness
 
     def _machine(self) -> str:
         """Return how the machine ended, by its monitor; "" while it runs or may still say why."""
@@ -305,3 +358,15 @@ class Watch:
         if not events or time.monotonic() < events[0].moment + _LAST_WORDS_SECONDS:
             return ""
         return _ENDINGS[events[0].name]
+
+
+def cut_for_good(name: str, transfers: Iterable[Transfer]) -> bool:
+    """Whether the last transfers of a file were all ended by its server, at the same byte.
+
+    Args:
+        name: of the file.
+        transfers: in the order in which they were asked for.
+    """
+    last = [each for each in transfers if each.name == name][-_SAME_CUTS:]
+    ends = {each.first + each.sent for each in last}
+    return len(last) == _SAME_CUTS and len(ends) == 1 and all(each.cut for each in last)

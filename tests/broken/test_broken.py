@@ -26,6 +26,7 @@ from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke import BootReport, report_text, server, smoke_test
 from imagebuilder.smoke import boot as boot_module
 from imagebuilder.smoke.report import CONSOLE_LOG
+from imagebuilder.smoke.stages import CHECKS_DONE, MULTI_USER
 
 CASES = (*LOADING, *INITRD_CASES, *SYSTEM_CASES)
 _SLACK = 5.0  # how much slower a busy machine may be
@@ -104,7 +105,9 @@ def _what_was_found(boot: BootReport) -> str:
 
 def _seconds_late(case: Case, boot: BootReport, image: Image) -> float:
     """Return the seconds from the failure to the end of the test."""
-    moment = boot.stages.get(boot.stage, 0.0)
+    # What a check finds has failed when checks begin, not when they end.
+    stage = MULTI_USER if boot.stage == CHECKS_DONE else boot.stage
+    moment = boot.stages.get(stage, 0.0)
     for line in (image.smoke_dir / boot.logs / CONSOLE_LOG).read_text().splitlines():
         seconds, _, text = line.strip().partition("  ")
         named = "ommand line:" in text and "ommand line:" not in case.at

@@ -10,8 +10,9 @@ from imagebuilder.smoke.badness.userspace import USERSPACE
 
 # A line takes the first entry that matches.  The first fatal line that names a cause is the
 # diagnosis; one that only follows from it (``follows``) is, where no other comes.
-BADNESS: tuple[Badness, ...] = (*INITRD, *KERNEL, *USERSPACE, *FIRMWARE)
+# Firmware has words of its own for what a running system says as well ("No space left on device").
 _OF_THE_SYSTEM = (*INITRD, *KERNEL, *USERSPACE)
+BADNESS: tuple[Badness, ...] = (*FIRMWARE, *_OF_THE_SYSTEM)
 
 
 def match(line: str, *, kernel_runs: bool = False) -> tuple[Badness, str] | None:

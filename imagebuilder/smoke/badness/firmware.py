@@ -90,12 +90,14 @@ FIRMWARE: tuple[Badness, ...] = (
         "Secure Boot refused what was to be booted",
         "sign it with a key that the firmware knows, or switch Secure Boot off",
     ),
-    # The kernel's own decompressor; on the screen, and on the serial port with earlyprintk.
+    # The kernel's own decompressor; on the screen, and on the serial port with earlyprintk.  It
+    # says of an initrd what it says of itself.
     bad(
         "fatal",
-        r"((?:XZ|ZSTD|LZMA|LZ4|LZO|bzip2|gzip)\S*[- ]compressed data is (?:corrupt|truncated)|"
+        r"^(?!.*Initramfs unpacking).*?("
+        r"(?:XZ|ZSTD|LZMA|LZ4|LZO|bzip2|gzip)\S*[- ]compressed data is (?:corrupt|truncated)|"
         r"uncompression error|Destination address too large|invalid magic at start of compressed|"
-        r"^crc error|^length error|Out of memory while allocating|invalid compressed format)",
+        r"(?<!.)(?:crc|length) error|Out of memory while allocating|invalid compressed format)",
         "the kernel could not unpack itself: {1}",
         _DAMAGED_KERNEL,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imagebuilder.smoke.badness.kinds import EARLIER_LINES, MORE_MEMORY, Badness, bad
 
+_FIRST_PROCESS_FIX = "look at the lines before it: a library or /sbin/init is missing or broken"
 _DAMAGED = "rootfs.squashfs is damaged or cut short: build again"
 
 KERNEL: tuple[Badness, ...] = (
@@ -45,12 +46,56 @@ KERNEL: tuple[Badness, ...] = (
         "the kernel found no first process that it could run",
         "look whether the initrd has /init and its libraries are for this architecture",
     ),
+    # The status is that of wait(2); 127 is what the dynamic loader, and a shell, end with.
+    bad(
+        "fatal",
+        r"Attempted to kill init! exitcode=0x00007f00",
+        "the first process of the guest ended, since a program or library was missing (exit status "
+        "127), so the kernel gave up",
+        _FIRST_PROCESS_FIX,
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"Attempted to kill init! exitcode=0x00000000",
+        "the first process of the guest ended by itself, without an error, so the kernel gave up",
+        _FIRST_PROCESS_FIX,
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"Attempted to kill init! exitcode=0x0000([0-9a-f]{2})00",
+        "the first process of the guest ended with exit status 0x{1}, so the kernel gave up",
+        _FIRST_PROCESS_FIX,
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"Attempted to kill init! exitcode=0x000000[08]4",
+        "the first process of the guest met an instruction that the processor does not have, so "
+        "the kernel gave up",
+        "the image's programs are for a newer processor than the test's machine has",
+        follows=True,
+    ),
+    bad(
+        "fatal",
+        r"Attempted to kill init! exitcode=0x000000([0-9a-f]{2})",
+        "the first process of the guest was ended by signal 0x{1}, so the kernel gave up",
+        _FIRST_PROCESS_FIX,
+        follows=True,
+    ),
     bad(
         "fatal",
         r"Kernel panic - not syncing: Attempted to kill init",
         "the first process of the guest ended, so the kernel gave up",
-        "look at the lines before it: a library or /sbin/init is missing or broken",
+        _FIRST_PROCESS_FIX,
         follows=True,
+    ),
+    bad(
+        "warn",
+        r"Fatal glibc error: CPU does not support (x86-64-v\d)",
+        "the image's programs need a processor of the level {1}",
+        "the test's machine, and each machine of the fleet, must have one",
     ),
     bad(
         "warn",

@@ -68,7 +68,7 @@ USERSPACE: tuple[Badness, ...] = (
     bad("warn", r"Timed out waiting for device (.*?)\.?$", "a device never came: {1}"),
     bad(
         "warn",
-        r"No space left on device",
+        r"No space left on device(?! \(http)",  # iPXE has its link after it, if on the next line
         "the guest's root has no room left",
         "the overlay over the root lies in memory: raise memory_mib in [smoke], or write less",
     ),

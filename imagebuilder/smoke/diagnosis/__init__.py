@@ -14,6 +14,8 @@ _OPINIONS: tuple[Callable[[Boot], Failure | None], ...] = (
     machine.killed,
     machine.refused,
     loading.missing,
+    loading.cut,
+    loading.no_script,
     lambda boot: None if boot.fatal_follows else machine.fatal_line(boot),
     lambda boot: system.no_root(boot) if boot.fatal else None,
     machine.fatal_line,

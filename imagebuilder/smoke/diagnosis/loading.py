@@ -22,6 +22,20 @@ def missing(boot: Boot) -> Failure | None:
     )
 
 
+def cut(boot: Boot) -> Failure | None:
+    """The server of a file ends it too early, and always at the same byte."""
+    if boot.ending != "cut":
+        return None
+    last = next(each for each in reversed(boot.transfers) if each.cut)
+    end, size = last.first + last.sent, last.first + last.wanted
+    return Failure(
+        what=f"{last.name} is cut short: its server ended each transfer after {end} of {size} "
+        "bytes",
+        fix="look whether that server, and each proxy before it, has the whole file",
+        excerpt=boot.excerpt,
+    )
+
+
 def not_from_network(boot: Boot) -> Failure | None:
     """The boot script never arrived."""
     if BOOT_SCRIPT not in boot.path.fetches or _came_beyond(boot, FETCHED[BOOT_SCRIPT]):
@@ -39,6 +53,19 @@ def not_from_network(boot: Boot) -> Failure | None:
         "firmware, or iPXE in it, did not boot from the network",
         fix="see the console for what the firmware says; look at the versions of QEMU and its "
         "iPXE ROMs: imagebuilder doctor",
+        excerpt=boot.excerpt,
+    )
+
+
+def no_script(boot: Boot) -> Failure | None:
+    """What came for the boot script is something else."""
+    if boot.ending != "no-script":
+        return None
+    begin = next(each.begin for each in boot.transfers if each.name == BOOT_SCRIPT and each.whole)
+    return Failure(
+        what=f"{BOOT_SCRIPT} is no script of iPXE, which hung when it ran it: its begin is "
+        f"{begin.decode('ascii', errors='backslashreplace')!r}",
+        fix="look at what the server has there: it must begin with #!ipxe",
         excerpt=boot.excerpt,
     )
 

@@ -53,8 +53,14 @@ def fatal_line(boot: Boot) -> Failure | None:
     then = f"{earlier}; then " if earlier else ""
     # What our own hooks write is its own meaning.
     line = "" if boot.fatal.meaning in boot.fatal.line else quoted(boot.fatal.line)
+    meaning = boot.fatal.meaning
+    if boot.handed_over:
+        # The initrd runs systemd where the root has it, and the kernel's arguments name no other.
+        named = any(" init=" in each.meaning for each in boot.findings)
+        who = "the first process of the root file system" + ("" if named else " (systemd)")
+        meaning = meaning.replace("the first process of the guest", who)
     return Failure(
-        what=f"{then}{boot.fatal.meaning}" + (f" (on the console: {line})" if line else ""),
+        what=f"{then}{meaning}" + (f" (on the console: {line})" if line else ""),
         fix=boot.fatal.fix,
         excerpt=boot.excerpt or "\n".join(boot.screen[-_LAST_LINES:]),
     )

@@ -54,7 +54,8 @@ def not_switched(boot: Boot) -> Failure | None:
     )
     if boot.reached_login:
         return Failure(
-            what="the image came up, but the test's runner in it reported nothing",
+            what="the image came up, but the test's runner in it reported nothing"
+            + before_that(boot),
             fix=fix,
             excerpt=boot.excerpt,
         )
@@ -86,7 +87,7 @@ def target_not_reached(boot: Boot) -> Failure | None:
             )
         if said.word == "jobs" and said.texts[0]:
             names = [line.split()[1] for line in said.texts[0].splitlines() if _is_running(line)]
-            what = f"multi-user.target was not reached within {boot.limit:.0f} s"
+            what = f"multi-user.target was not reached {boot.seconds:.0f} s after power-on"
             waits = f"; systemd waits for {', '.join(names[:5])}" if names else _waits(boot)
             return Failure(
                 what=what + waits + before_that(boot),
@@ -115,5 +116,7 @@ def after_reaching(boot: Boot) -> Failure:
     elif MULTI_USER in boot.stages and CHECKS_DONE not in boot.stages:
         what = "the checks did not come to their end: the guest hung, or the runner was ended"
     else:
-        what = f"multi-user.target was not reached within {boot.limit:.0f} s{_waits(boot)}"
+        what = (
+            f"multi-user.target was not reached {boot.seconds:.0f} s after power-on{_waits(boot)}"
+        )
     return Failure(what=what + before_that(boot), fix="see the console", excerpt=boot.excerpt)

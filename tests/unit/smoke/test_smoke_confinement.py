@@ -121,12 +121,47 @@ def test_it_is_killed_with_the_test(tmp_path: Path) -> None:
 
 def test_the_time_that_threads_waited_is_read(tmp_path: Path) -> None:
     starvation = Starvation(tmp_path / "pid", tmp_path)
-    assert starvation.seconds() == 0
+    starvation.look(1.0)
+    assert starvation.waited == 0
     (tmp_path / "pid").write_text("7\n")
     for task, text in (("7", "5 1500000000 3"), ("8", "5 4000000000 3"), ("9", "nonsense")):
         folder = tmp_path / "7/task" / task
         folder.mkdir(parents=True)
         (folder / "schedstat").write_text(text)
-    assert starvation.seconds() == 4
+    starvation.look(2.0)
+    assert starvation.waited == 4
     shutil.rmtree(tmp_path / "7/task/8")
-    assert starvation.seconds() == 4, "a thread that has ended still waited"
+    starvation.look(3.0)
+    assert starvation.waited == 4, "a thread that has ended still waited"
+
+
+def test_the_time_in_which_no_thread_needed_a_processor_is_read(tmp_path: Path) -> None:
+    starvation = Starvation(tmp_path / "pid", tmp_path)
+    (tmp_path / "pid").write_text("7\n")
+
+    def idle(now: float, **threads: tuple[float, float]) -> float:
+        for task, (ran, waited) in threads.items():
+            folder = tmp_path / "7/task" / task
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "schedstat").write_text(f"{int(ran * 1e9)} {int(waited * 1e9)} 3\n")
+        starvation.look(now)
+        return round(starvation.idle, 3)
+
+    assert idle(1.0, a=(0.5, 0.0), b=(0.0, 0.0)) == 0, "nothing is known of the time before"
+    assert idle(2.0, a=(0.6, 0.1), b=(0.2, 0.0)) == 0.6
+    assert idle(2.1) == 0, "too soon: what a thread that runs has run is not counted yet"
+    assert idle(3.0) == 1.0
+    assert idle(4.0, a=(1.6, 0.1), b=(0.7, 0.5)) == 0
+    assert idle(90.0) == 1.0, "nobody looked: who knows what the host did"
+    assert idle(91.0, c=(0.7, 0.0)) == 0.3, "a new thread counts"
+
+
+def test_where_nobody_counts_a_machine_is_never_idle(tmp_path: Path) -> None:
+    starvation = Starvation(tmp_path / "pid", tmp_path)
+    (tmp_path / "pid").write_text("7\n")
+    folder = tmp_path / "7/task/7"
+    folder.mkdir(parents=True)
+    (folder / "schedstat").write_text("0 0 0\n")
+    for now in (1.0, 2.0, 3.0):
+        starvation.look(now)
+        assert (starvation.idle, starvation.waited) == (0, 0)

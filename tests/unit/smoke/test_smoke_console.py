@@ -17,7 +17,15 @@ FATAL = {
         "unpack the initrd: invalid magic"
     ),
     "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)": "no initrd",
-    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00": "first process",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00007f00": (
+        "since a program or library was missing (exit status 127)"
+    ),
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000": "without an error",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100": "exit status 0x01",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000004": "an instruction",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b": "signal 0x0b",
+    "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000008b": "signal 0x8b",
+    "crc error": "unpack itself: crc error",
     "Kernel panic - not syncing: System is deadlocked on memory": "too little memory",
     "Kernel panic - not syncing: Fatal exception in interrupt": "Fatal exception in interrupt",
     "dracut-initqueue[570]: mount: /run/initramfs/squashfs: wrong fs type, bad option": "damaged",
@@ -93,6 +101,10 @@ WARN = {
     "vmlinuz... Not enough space (http://ipxe.org/34012006)": "too little memory",
     "Connection timed out (http://ipxe.org/4c0a6092)": "lost its connection",
     "Permission denied (http://ipxe.org/0216eb8f)": "iPXE: Permission denied",
+    "http://10.0.2.100/initrd.img... No space left on device (http://ipxe.org/34182006)": (
+        "iPXE has too little memory"
+    ),
+    "Fatal glibc error: CPU does not support x86-64-v2": "of the level x86-64-v2",
     "Oops: 0002 [#1] PREEMPT SMP NOPTI": "fault in the kernel",
     "[ TIME ] Timed out waiting for device dev-sdb1.device - /dev/sdb1.": "dev-sdb1",
 }
@@ -229,6 +241,21 @@ def test_lines_that_firmware_broke_are_joined(tmp_path: Path) -> None:
     assert console.fatal_follows, "what iPXE said is the cause"
 
 
+def test_an_initrd_that_does_not_fit_is_no_root_that_is_full(tmp_path: Path) -> None:
+    lines = [
+        "http://10.0.2.100/initrd.img... No space left on device (http://ipxe.org/3418200",
+        "6)",
+        "base 8bac5ab50dae3c22: could not be loaded from http://10.0.2.100/",
+    ]
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        for line in lines:
+            console.take(line)
+    assert [each.meaning for each in console.findings] == [
+        "iPXE has too little memory for kernel and initrd",
+        "the image's boot script could not load it from http://10.0.2.100/",
+    ]
+
+
 def test_what_stands_on_the_screen_is_searched_as_well(tmp_path: Path) -> None:
     with Console(tmp_path / "console.log", lambda: 5.0) as console:
         console.take_screen(["Decompressing Linux...", "XZ-compressed data is corrupt"])
@@ -257,6 +284,23 @@ def test_what_systemd_waits_for_is_kept(tmp_path: Path, line: str, waits_for: st
         assert bool(console.waits_for) == bool(waits_for)
         console.take("[  OK  ] Finished b.service - B.")
     assert console.waits_for == "", "it goes on"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "         Starting initrd-switch-root.service - Switch Root...",
+        "[   28.1] systemd[1]: Switching root.",
+        "dracut: Switching root",
+    ],
+)
+def test_the_last_step_of_the_initrd_is_seen(tmp_path: Path, line: str) -> None:
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        console.take("[    0.000000] Linux version 6.1")
+        console.take("[  OK  ] Reached target initrd-switch-root.target - Switch Root.")
+        assert not console.handed_over
+        console.take(line)
+        assert console.handed_over
 
 
 def test_firmware_is_not_heard_once_a_kernel_runs(tmp_path: Path) -> None:

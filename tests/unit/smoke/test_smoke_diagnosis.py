@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,7 +40,6 @@ def boot(until: str, ending: str = "timeout", **more: Any) -> Boot:
         "exit_status": None,
         "qemu_said": "",
         "reached_login": False,
-        "limit": 600.0,
         "seconds": 99.0,
         "path": BOOT_PATHS["pxe-bios"],
     }
@@ -106,6 +106,46 @@ CASES: list[tuple[Boot, str]] = [
         boot(FETCHED[BOOT_SCRIPT], transfers=(transfer(KERNEL, 200, 2 << 20, 1 << 20),)),
         "the kernel did not arrive: 1.0 of 2.0 MiB of vmlinuz were sent; the transfer was cut",
     ),
+    (
+        boot(
+            KERNEL_STARTED,
+            "cut",
+            transfers=(
+                transfer(ROOTFS, 200, wanted=100, sent=30),
+                replace(transfer(ROOTFS, 206, wanted=70, sent=0), first=30, cut=True),
+            ),
+        ),
+        "rootfs.squashfs is cut short: its server ended each transfer after 30 of 100 bytes",
+    ),
+    (
+        boot(
+            FETCHED[BOOT_SCRIPT],
+            "no-script",
+            transfers=(replace(transfer(BOOT_SCRIPT, wanted=9, sent=9), begin=b"<html>\xff"),),
+        ),
+        "boot.ipxe is no script of iPXE, which hung when it ran it: its begin is '<html>\\\\xff'",
+    ),
+    (
+        boot(
+            FETCHED[ROOTFS],
+            "fatal",
+            fatal=finding("the first process of the guest ended by itself", "fatal"),
+            fatal_follows=True,
+            handed_over=True,
+        ),
+        "the first process of the root file system (systemd) ended by itself",
+    ),
+    (
+        boot(
+            FETCHED[ROOTFS],
+            "fatal",
+            fatal=finding("the first process of the guest ended", "fatal"),
+            fatal_follows=True,
+            findings=(finding("a first program of their own: init=/bin/false"),),
+            handed_over=True,
+        ),
+        "init=/bin/false; then the first process of the root file system ended",
+    ),
     (boot(FETCHED[INITRD]), "kernel and initrd were loaded, but the kernel said nothing"),
     (
         boot(FETCHED[INITRD], "halted", screen=("XZ is corrupt", " -- System halted")),
@@ -163,10 +203,19 @@ CASES: list[tuple[Boot, str]] = [
         boot(FETCHED[ROOTFS], waits_for="dracut-pre-mount.service"),
         "had not handed over to it 99 s after power-on; systemd waited for dracut-pre-mount",
     ),
+    (
+        boot(
+            ROOT_SWITCHED,
+            "unheard",
+            reached_login=True,
+            findings=(finding("the guest's root has no room left"),),
+        ),
+        "runner in it reported nothing; before that: the guest's root has no room left",
+    ),
     (boot(ROOT_SWITCHED), "had not started the test's runner"),
     (
         boot(SYSTEMD_STARTED, findings=(finding("a processor was stuck"),)),
-        "not reached within 600 s; before that: a processor was stuck",
+        "not reached 99 s after power-on; before that: a processor was stuck",
     ),
     (
         boot(

@@ -82,6 +82,67 @@ def test_commands(place: Path) -> None:
     assert len(answers[7][2]) == 8192
 
 
+# A guest with one processor, whose clock goes on by a second with each look.
+TICK = """
+read -r up <$SMOKE_PROC/uptime
+up=${up%.*}
+echo $((up + 1)).00 >$SMOKE_PROC/uptime
+"""
+
+
+@pytest.mark.parametrize(
+    ("idle", "slowness", "tries"),
+    [(True, 5.0, 3), (False, 5.0, 10), (True, 1.0, 2), (False, 1.0, 2)],
+)
+def test_what_a_guest_is_idle_counts_as_often_as_limits_are_longer(
+    place: Path, idle: bool, slowness: float, tries: int
+) -> None:
+    guest = Guest(place)
+    (place / "proc/uptime").unlink()
+    guest.file("proc/uptime", "100.00\n")
+    guest.file("proc/stat", "cpu 0 0 0 10000 0\ncpu0 0 0 0 10000 0\nintr 1 2 3\n")
+    write = 'sed -i "1s/.*/cpu 5 0 5 $((up * 100 + 100)) 0/" $SMOKE_PROC/stat\n' if idle else ""
+    check = CommandCheck(command=f"{TICK}{write}false", timeout=2)
+    said = guest.start(runner_script([check], patience=100, slowness=slowness))
+    answer = next(each for each in said if each.word == "check")
+    assert answer.texts[1] == "failed"
+    assert int(answer.texts[5]) == tries
+    assert answer.texts[2] == f"{tries}.0", "what is told is the clock's"
+
+
+def test_what_two_processors_do_one_after_the_other_is_no_idleness(place: Path) -> None:
+    """Each is idle for half of the time, and never both."""
+    guest = Guest(place)
+    (place / "proc/uptime").unlink()
+    guest.file("proc/uptime", "100.00\n")
+    guest.file("proc/stat", "cpu 0 0 0 10000 0\ncpu0 0 0 0 5000 0\ncpu1 0 0 0 0 0\n")
+    write = 'sed -i "1s/.*/cpu 5 0 5 $((up * 100 + 100)) 0/" $SMOKE_PROC/stat\n'
+    check = CommandCheck(command=f"{TICK}{write}false", timeout=2)
+    said = guest.start(runner_script([check], patience=100, slowness=5.0))
+    answer = next(each for each in said if each.word == "check")
+    assert int(answer.texts[5]) == 10
+
+
+def test_a_command_that_fails_since_the_root_is_read_only_is_not_looked_at_again(
+    place: Path,
+) -> None:
+    guest = Guest(place)
+    complaint = "touch: cannot touch '/var/lib/x': Read-only file system"
+    check = CommandCheck(command=f'echo "{complaint}"; exit 1', tries=2, timeout=100)
+    for mounts, tries in (
+        ("none / overlay rw 0 0\n/dev/sr0 /media iso9660 ro 0 0\n", 2),
+        ("none / rootfs rw 0 0\nnone / overlay ro,relatime 0 0\n", 1),
+        ("none / overlay ro 0 0\nnone / overlay rw,ro_after 0 0\n", 2),
+    ):
+        guest.file("proc/mounts", mounts)
+        answer = guest.said(check)[1].texts
+        assert answer[1] == "failed"
+        assert int(answer[5]) == tries
+        assert answer[3].endswith("the root file system is read-only") == (tries == 1)
+    passes = CommandCheck(command=f'echo "{complaint}"; exit 1', status=1)
+    assert guest.ask(passes)[1][0] == "passed"
+
+
 def test_a_daemon_left_behind_holds_up_nobody(place: Path) -> None:
     answers = ask(place, CommandCheck(command="echo started; sleep 4 & exit 0"))
     assert answers[1] == ("passed", "its exit status is 0", "started")

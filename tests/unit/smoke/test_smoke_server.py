@@ -66,6 +66,7 @@ def test_a_file_is_sent_and_noted(server: Server) -> None:
     wait_until(lambda: server.last().whole)
     assert server.last().sent == server.last().wanted == 1 << 20
     assert server.last().ended >= server.last().started
+    assert server.last().begin == bytes(range(16))
 
 
 def test_ranges(server: Server) -> None:
@@ -91,6 +92,7 @@ def test_a_guest_that_goes_away_is_noted(server: Server) -> None:
     connection.close()
     wait_until(lambda: bool(server.transfers) and server.last().sent < server.last().wanted)
     assert not server.last().whole
+    assert not server.last().cut, "it was not the server who ended it"
 
 
 def test_the_relay_joins_both_ends(server: Server) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imagebuilder.image import INITRD, KERNEL
+from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
 from imagebuilder.smoke.console import Console
 from imagebuilder.smoke.packets import PARTS, Packet
 from imagebuilder.smoke.qmp import MachineEvent
@@ -102,6 +102,121 @@ def test_an_emulated_kernel_may_be_silent_for_as_long_as_the_boot_may_take(guest
     guest.console.take("Linux version 6.1")
     assert guest.over(599.0) == ""
     assert guest.over(601.0) == "timeout"
+
+
+@pytest.mark.parametrize(("accelerator", "times"), [("kvm", 1), ("tcg", 5)])
+def test_what_a_machine_is_idle_counts_as_often_as_its_limit_is_longer(
+    tmp_path: Path, accelerator: str, times: int
+) -> None:
+    guest = Guest(tmp_path, accelerator)
+    guest.watch._boot_limit = 120.0 * times
+    guest.console.take("[    0.0] Linux version 6.1")
+    waiting = "[ *** ] A start job is running for dracut pre-mount hook ({}s / no limit)"
+
+    def idle_until(end: int) -> str:
+        for now in range(round(guest.now) + 1, end + 1):
+            guest.now = now
+            guest.console.take(waiting.format(now))
+            guest.watch.spent(0.0, 1.0)
+        return guest.over(end)
+
+    assert idle_until(119) == ""
+    assert guest.watch.idle == 114, "what moved lately may have been waited for"
+    assert idle_until(130) == "timeout"
+
+
+def test_a_machine_in_which_something_moves_is_not_idle(guest: Guest) -> None:
+    for now in range(1, 300):
+        guest.now = now
+        if now % 5 == 0:
+            guest.console.take(f"[  OK  ] Started {now}.service.")
+        guest.watch.spent(0.0, 1.0)
+    assert guest.watch.idle == 0
+    assert guest.over(300.0) == ""
+
+
+def test_a_runner_that_is_silent_in_an_idle_machine_is_waited_for_as_long_as_under_kvm(
+    guest: Guest,
+) -> None:
+    guest.now = 10.0
+    guest.watch._check_limit = 600.0
+    guest.results.write_text("hello 1 Ni4xLjA=\nreached 12345678\nalive\n")
+    assert guest.over(10.0) == ""
+    for now in range(11, 72):
+        guest.now = now
+        guest.watch.spent(0.0, 1.0)
+        assert guest.over(now) == ""
+    for now in range(72, 90):
+        guest.now = now
+        guest.watch.spent(0.0, 1.0)
+    assert guest.over(90.0) == "still"
+
+
+@pytest.mark.parametrize(
+    ("begin", "ending"),
+    [(b"<html><body>404 ", "no-script"), (b"#!ipxe\nkernel x", ""), (b"#!gpxe\nkernel x", "")],
+)
+def test_a_boot_script_that_is_none_is_not_waited_for(
+    guest: Guest, begin: bytes, ending: str
+) -> None:
+    script = Transfer(
+        name=BOOT_SCRIPT, status=200, started=0, ended=0, wanted=40, sent=40, begin=begin
+    )
+    guest.watch._began = 0.0
+    guest.watch.transferred(script)
+    guest.now = 5.0
+    guest.console.take("http://10.0.2.100/boot.ipxe... ok")
+    assert guest.over(14.0) == ""
+    assert guest.over(16.0) == ending
+
+
+def test_a_program_in_the_place_of_a_boot_script_may_load_a_kernel(guest: Guest) -> None:
+    guest.watch._began = 0.0
+    for number, name in enumerate((BOOT_SCRIPT, KERNEL)):
+        transfer = Transfer(
+            name=name, status=200, started=0, ended=0, wanted=4, sent=4, begin=b"MZ", number=number
+        )
+        guest.watch.transferred(transfer)
+    guest.now = 5.0
+    guest.console.take("http://10.0.2.100/boot.ipxe... ok")
+    assert guest.over(60.0) == ""
+
+
+def cut(*sent: tuple[int, int], broken: bool = True) -> list[Transfer]:
+    """Return transfers of the root file system: where each began, and what of it was sent."""
+    return [
+        Transfer(
+            name=ROOTFS,
+            status=206,
+            started=0,
+            ended=0,
+            wanted=100 - first,
+            sent=size,
+            first=first,
+            cut=broken,
+            number=number,
+        )
+        for number, (first, size) in enumerate(sent, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transfers", "ending"),
+    [
+        (cut((0, 30), (30, 0)), ""),
+        (cut((0, 30), (30, 0), (30, 0)), "cut"),
+        (cut((0, 30), (0, 30), (0, 30)), "cut"),
+        (cut((0, 30), (30, 0), (30, 5), (35, 0)), ""),
+        (cut((0, 30), (30, 0), (30, 0), broken=False), ""),
+    ],
+    ids=["twice", "goes-on", "begins-again", "recovers", "the-guest-went-away"],
+)
+def test_a_file_that_its_server_ends_too_early_at_the_same_byte(
+    guest: Guest, transfers: list[Transfer], ending: str
+) -> None:
+    for each in transfers:
+        guest.watch.transferred(each)
+    assert guest.over(1.0) == ending
 
 
 def test_dhcp_that_nobody_answers(guest: Guest) -> None:
