@@ -14,7 +14,8 @@ from imagebuilder.cpio import Entry
 # dracut up to 059 and since (its hookdir); where there is none the kernel leaves the file out.
 HOOK_FOLDERS = ("usr/lib/dracut/hooks", "var/lib/dracut/hooks")
 
-MEMORY_SAMPLES = "/run/imagebuilder-smoke/memory"  # the runner hands them on
+FOLDER = "/run/imagebuilder-smoke"  # of the runner, in the guest
+MEMORY_SAMPLES = f"{FOLDER}/memory"  # the runner hands them on
 _MEMORY = resources.files(__package__).joinpath("looks/boot.sh").read_text(encoding="utf-8")
 
 # dracut sources its hooks: a subshell keeps their variables and failures to themselves.
@@ -30,13 +31,26 @@ check_modules() {
 }
 """
 
+# A file system of its own, since the overlay over the root lies in /run as a rule: what fills
+# that must not keep the runner from telling of it.
+TAKE_ROOM = f"""\
+take_room() {{
+    mkdir -p {FOLDER}
+    while read -r _ place _; do
+        [ "$place" = {FOLDER} ] && return
+    done </proc/mounts
+    mount -t tmpfs -o mode=755 imagebuilder-smoke {FOLDER}
+}}
+"""
+
 _EARLY = f"""\
 #!/bin/sh
 (
 {_MODULES}
 {_MEMORY}
+{TAKE_ROOM}
 check_modules "" initrd
-mkdir -p {MEMORY_SAMPLES.rpartition("/")[0]}
+take_room
 watch_memory {MEMORY_SAMPLES} 1 </dev/null >/dev/null 2>&1 &
 ) 2>/dev/null
 """
@@ -50,7 +64,7 @@ _SETTLED = f"""\
 for card in /sys/class/net/*; do
     [ -e "$card/device" ] && exit
 done
-seen={MEMORY_SAMPLES.rpartition("/")[0]}/no-card
+seen={FOLDER}/no-card
 echo >>$seen
 times=0
 while read -r _; do times=$((times + 1)); done <$seen

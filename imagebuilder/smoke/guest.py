@@ -3,7 +3,8 @@
 A second initramfs archive carries a hook for dracut, and one for initramfs-tools; before the new
 root takes over, it copies a shell script and two units from the initramfs to ``/run``, a file
 system in memory that outlives the change of root.  So nothing of the image is changed: not its
-artefacts, and not a file of its root file system.
+artefacts, and not a file of its root file system.  The folder in ``/run`` is a file system of its
+own, so that a guest whose memory for files is full can still tell of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from imagebuilder.checks.scripts import LoadedScriptCheck
 from imagebuilder.cpio import Entry, archive
 from imagebuilder.errors import InputError
 from imagebuilder.smoke.calls import call
-from imagebuilder.smoke.early import HOOK_FOLDERS, early_entries
+from imagebuilder.smoke.early import FOLDER, HOOK_FOLDERS, TAKE_ROOM, early_entries
 
 PORT_NAME = "imagebuilder.smoke"  # of the virtio-serial port; runner.sh looks for it
 
@@ -32,19 +33,26 @@ _HOOK_PATHS = tuple(f"{folder}/pre-pivot/95-imagebuilder-smoke.sh" for folder in
 # What looks at checks, put before runner.sh in this order.
 _LOOKS = ("common.sh", "system.sh", "software.sh", "files.sh", "network.sh", "boot.sh")
 
+# Links take no room in /run, which may have none left; systemd before 246 calls a unit by the
+# name of the file as well.
 _HOOK = f"""\
 #!/bin/sh
-mkdir -p /run/{_CARRIED}
-cp -r /{_CARRIED}/runner.sh /{_CARRIED}/scripts /run/{_CARRIED}/
+(
+{TAKE_ROOM}
+take_room
+cp -r /{_CARRIED}/* {FOLDER}/ ||
+    echo "<3>imagebuilder: the guest has no room in memory for the test's runner" >/dev/kmsg
 for target in sysinit multi-user; do
     mkdir -p /run/systemd/system/$target.target.wants
-    cp /{_CARRIED}/$target.service /run/systemd/system/{_CARRIED}-$target.service
-    ln -sf ../{_CARRIED}-$target.service /run/systemd/system/$target.target.wants/
+    unit={_CARRIED}-$target.service
+    ln -sf {FOLDER}/$unit /run/systemd/system/$unit
+    ln -sf ../$unit /run/systemd/system/$target.target.wants/
 done
 if [ -e /{_CARRIED}/patience.conf ]; then
     mkdir -p /run/systemd/system/service.d
-    cp /{_CARRIED}/patience.conf /run/systemd/system/service.d/50-{_CARRIED}.conf
+    ln -sf {FOLDER}/patience.conf /run/systemd/system/service.d/50-{_CARRIED}.conf
 fi
+)
 """
 
 # Initrds of initramfs-tools (so have live-boot and casper) read all that is in this folder, and run
@@ -69,7 +77,7 @@ DefaultDependencies=no
 
 [Service]
 Type=simple
-ExecStart=/bin/sh /run/{_CARRIED}/runner.sh
+ExecStart=/bin/sh {FOLDER}/runner.sh
 StandardInput=null
 """
 
@@ -82,7 +90,7 @@ After=multi-user.target
 
 [Service]
 Type=simple
-ExecStart=/bin/sh -c ": >/run/{_CARRIED}/reached"
+ExecStart=/bin/sh -c ": >{FOLDER}/reached"
 """
 
 
@@ -97,14 +105,15 @@ def guest_archive(
         slowness: by what the guest's own time limits for starting services are multiplied.
     """
     hook = _HOOK.encode()
+    units = (("sysinit", _RUNNER_UNIT.encode()), ("multi-user", _REACHED_UNIT.encode()))
     patience = f"[Service]\nTimeoutStartSec={math.ceil(_START_SECONDS * slowness)}\n"
     return archive(
         [
             Entry(path=_CARRIED),
             Entry(path=f"{_CARRIED}/runner.sh", content=script.encode()),
-            Entry(path=f"{_CARRIED}/sysinit.service", content=_RUNNER_UNIT.encode(), mode=0o644),
-            Entry(
-                path=f"{_CARRIED}/multi-user.service", content=_REACHED_UNIT.encode(), mode=0o644
+            *(
+                Entry(path=f"{_CARRIED}/{_CARRIED}-{target}.service", content=text, mode=0o644)
+                for target, text in units
             ),
             *(
                 [Entry(path=f"{_CARRIED}/patience.conf", content=patience.encode(), mode=0o644)]

@@ -27,6 +27,9 @@ SYS=${SMOKE_SYS-/sys}
 MODULES=${SMOKE_MODULES-/lib/modules/$(uname -r)}
 PAUSE=${SMOKE_PAUSE-1}
 BEAT=${SMOKE_BEAT-10}
+ASK=${SMOKE_ASK-1000}          # hundredths of a second from one question to systemd to the next
+ASK_IDLE=${SMOKE_ASK_IDLE-200} # the same, while no processor has anything to do
+SETTLED=${SMOKE_SETTLED-500}   # how long it must say that the boot is over
 KEEP_BYTES=8192        # of a check's output, told to the host
 CAPTURE_BLOCKS=4096    # of a command's output, each at most 4 KiB, kept to be matched
 
@@ -44,11 +47,12 @@ look_at_clock() {
     now=$((${now%.*} * 100 + 1${now#*.} - 100))
 }
 
-# Sets $lent: hundredths of a second that count beside those of the clock.  Limits are longer
-# where processors are emulated, since they are slow; but no clock is, so time in which no
-# processor had anything to do counts as often as limits are longer.
+# Sets $now, and $idle: hundredths of a second since the last time in which no processor had
+# anything to do.
 look_at_idleness() {
-    [ "$EXTRA" -gt 0 ] && [ -r "$PROC/stat" ] || return
+    idle=0
+    look_at_clock
+    [ -r "$PROC/stat" ] || return
     before=${idle_now-} from=${idle_when-} processors=0
     while read -r name _ _ _ ticks _; do  # of 1/100 s (proc(5), USER_HZ)
         case $name in
@@ -57,11 +61,19 @@ look_at_idleness() {
             *) break ;;
         esac
     done <"$PROC/stat"
-    look_at_clock
     idle_when=$now
     [ -n "$before" ] || return
     idle=$((idle_now - before - (processors - 1) * (now - from)))
-    [ $idle -le 0 ] || lent=$((lent + idle * EXTRA / 100))
+    [ $idle -ge 0 ] || idle=0
+}
+
+# Adds to $lent: hundredths of a second that count beside those of the clock.  Limits are longer
+# where processors are emulated, since they are slow; but no clock is, so time in which no
+# processor had anything to do counts as often as limits are longer.
+lend() {
+    [ "$EXTRA" -gt 0 ] || return
+    look_at_idleness
+    lent=$((lent + idle * EXTRA / 100))
 }
 
 find_port() {
@@ -82,20 +94,24 @@ find_port() {
 # ----- the course of it -----------------------------------------------------------------------
 
 wait_for_target() {
-    look_at_clock
-    next=$((PATIENCE * 50)) idle=0 looked=$now
+    look_at_idleness
+    next=$((PATIENCE * 50)) looked=$now settled=
     while [ ! -e "$WORK/reached" ]; do
+        last=$now
         sleep "$PAUSE"
-        look_at_clock
-        if [ $((now - looked)) -ge 1000 ]; then
+        look_at_idleness
+        waited=$((now - looked))
+        # systemctl costs an emulated processor much; one that is idle has time for it.
+        if [ $waited -ge "$ASK" ] ||
+            { [ $waited -ge "$ASK_IDLE" ] && [ $((idle * 4)) -ge $(((now - last) * 3)) ]; }; then
             looked=$now
             tell_memory
             state=$(systemctl is-system-running 2>/dev/null)
             case $state in
-                running | degraded | maintenance) idle=$((idle + 1)) ;;
-                *) idle=0 ;;
+                running | degraded | maintenance) settled=${settled:-$now} ;;
+                *) settled= ;;
             esac
-            if [ $idle -ge 2 ] && [ ! -e "$WORK/reached" ]; then
+            if [ $((now - ${settled:-$now})) -ge "$SETTLED" ] && [ ! -e "$WORK/reached" ]; then
                 say settled "$(encode "$state")" "$(encode "$(systemctl list-units --state=failed \
                     --plain --no-legend --full --no-pager 2>&1 | head -c 4096)")"
                 return 1
@@ -140,7 +156,7 @@ try() {
     look_at_clock
     if [ "$now" -lt "$next" ]; then pending=yes; return; fi
     if [ -z "$began" ]; then
-        look_at_idleness  # what an earlier check slept is not this one's
+        lend  # what an earlier check slept is not this one's
         began=$now lent_then=$lent
         eval "BEGAN_$1=$began LENT_$1=$lent_then"
     fi
@@ -180,7 +196,7 @@ try_all() {
     pending=yes lent=0
     while [ $pending = yes ]; do
         pending=no
-        look_at_idleness
+        lend
         n=1
         while [ $n -le "$COUNT" ]; do
             eval "is_done=\${DONE_$n-}"

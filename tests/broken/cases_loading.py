@@ -119,8 +119,8 @@ LOADING = (
         breaks=_garbage_script,
         path="pxe-bios",
         stage=SCRIPT_THERE,
-        words="the kernel did not arrive: it was never asked for",
-        within=185,
+        words="boot.ipxe is no script of iPXE",
+        within=15,
     ),
     Case(
         name="boot-script-ends",
@@ -190,7 +190,7 @@ LOADING = (
         path="pxe-bios",
         memory_mib=384,
         stage=KERNEL_THERE,
-        words="too little memory",
+        words="^iPXE has too little memory",
         at="ipxe.org/",
     ),
     Case(

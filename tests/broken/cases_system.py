@@ -82,10 +82,23 @@ def _hog(image: Workshop) -> None:
     image.unit(
         "hog.service",
         "[Unit]\nDefaultDependencies=no\nAfter=imagebuilder-smoke-sysinit.service\n"
+        "Before=sysinit.target\n"
         "[Service]\nType=exec\nCPUSchedulingPolicy=fifo\nCPUSchedulingPriority=99\n"
         "ExecStartPre=/bin/sh -c 'echo -1 >/proc/sys/kernel/sched_rt_runtime_us; sleep 5'\n"
         "ExecStart=/bin/sh -c 'for n in 1 2 3; do while :; do :; done & done; wait'\n",
         wanted_by="sysinit.target",
+    )
+
+
+def _hung_task(image: Workshop) -> None:
+    """A program writes to a file system that was frozen, and waits in the kernel for good."""
+    image.unit(
+        "hung.service",
+        _oneshot(
+            "truncate -s 32M /run/disk && mkfs.ext4 -q /run/disk && mount -o loop /run/disk /mnt"
+            " && fsfreeze -f /mnt && echo 3 >/proc/sys/kernel/hung_task_timeout_secs"
+            " && touch /mnt/file"
+        ),
     )
 
 
@@ -238,18 +251,36 @@ SYSTEM_CASES = (
         lean=True,
         breaks=lambda image: image.in_root("mount -o remount,ro $NEWROOT"),
         stage=CHECKS_DONE,
-        words="touch /var/lib/probe: wanted exit status 0",
+        words="its exit status is 1, and the root file system is read-only",
         # Units that would write there are passed over by systemd: none fails.
         checks=(CommandCheck(command="touch /var/lib/probe"),),
-        within=30,
     ),
     Case(
         name="no-room-in-root",
         lean=True,
         breaks=lambda image: image.in_root("dd if=/dev/zero of=/run/ballast bs=1M 2>/dev/null"),
         stage=CHECKS_DONE,
-        words="failed|room",
+        words="journald.service.*no room left",
         checks=(NO_FAILED,),
+        within=30,
+    ),
+    Case(
+        name="root-fills-up",
+        lean=True,
+        breaks=lambda image: image.unit("fill.service", _oneshot("cat /dev/zero >/var/ballast")),
+        stage=CHECKS_DONE,
+        words="fill.service",
+        checks=(NO_FAILED,),
+        within=30,
+    ),
+    Case(
+        name="process-hangs-in-kernel",
+        lean=True,
+        breaks=_hung_task,
+        stage=SYSTEMD_STARTED,
+        words="waits for hung.service; before that: a process hung in the kernel: touch",
+        boot_timeout=40,
+        at="blocked for more than",
         within=60,
     ),
     Case(
@@ -300,7 +331,7 @@ SYSTEM_CASES = (
         lean=True,
         breaks=lambda image: image.in_root("cp $NEWROOT/bin/true $NEWROOT/usr/lib/systemd/systemd"),
         stage=FETCHED_ROOTFS,
-        words="first process|panic",
+        words=r"first process of the root file system \(systemd\) ended by itself",
         at="Kernel panic",
     ),
 )

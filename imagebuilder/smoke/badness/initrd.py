@@ -48,6 +48,12 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
+        r"imagebuilder: (the guest has no room .*)",
+        "{1}",
+        MORE_MEMORY,
+    ),
+    bad(
+        "fatal",
         r"imagebuilder: (the test's runner .*)",
         "{1}",
         "the report comes over virtio-serial: the image needs the module virtio_console",

@@ -47,6 +47,7 @@ FATAL = {
         "root=/dev/sda1"
     ),
     "imagebuilder: the initrd has no modules for the kernel 6.1; has: 5.10": "has: 5.10",
+    "[   12.7] imagebuilder: the guest has no room in memory for the test's runner": "no room in",
     "imagebuilder: the initrd has no driver for the machine's network card": "no driver for",
     "/sbin/dhclient-script: line 1: dhclient: not found": "lacks the program dhclient",
     "mount: /run/initramfs/squashfs: wrong fs type, bad option, bad superblock on , missing": (

@@ -23,6 +23,7 @@ def hook(name: str, folder: Path, release: str) -> str:
         text = text.replace(path, f"{folder}{path}")
     text = text.replace('check_modules "" ', f'check_modules "{folder}" ')
     before = f"uname() {{ echo {release}; }}\nPROC={folder}/proc NEWROOT={folder}\n"
+    before += f"mount() {{ echo $* >>{folder}/mounted; }}\n"
     before += f"getarg() {{ . {folder}/getarg; }}\n"
     return f"{before}{text}\necho went on\n"
 
@@ -32,6 +33,7 @@ def place(tmp_path: Path) -> Path:
     for name in ("dev", "run/imagebuilder-smoke", "proc", "lib/modules/6.1", "sys/class/net/lo"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal: 2048 kB\nMemFree: 1 kB\nMemAvailable: 9 kB\n")
+    (tmp_path / "proc/mounts").write_text("none / rootfs rw 0 0\n")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").touch()
     (tmp_path / "proc/uptime").write_text("3.50 1.00\n")
@@ -64,6 +66,17 @@ def test_modules_of_another_kernel_are_named(place: Path, shell: str, name: str,
     assert (place / "dev/kmsg").read_text() == (
         f"<3>imagebuilder: the {who} has no modules for the kernel 5.10; has: 6.1\n"
     )
+
+
+def test_the_runner_has_a_file_system_of_its_own(place: Path) -> None:
+    folder = f"{place}/run/imagebuilder-smoke"
+    script = hook("cmdline/00", place, "6.1").replace(" 1 </dev/null", " 999999999 </dev/null")
+    run(SHELLS[0], script)
+    mounted = f"-t tmpfs -o mode=755 imagebuilder-smoke {folder}\n"
+    assert (place / "mounted").read_text() == mounted
+    (place / "proc/mounts").write_text(f"none / rootfs rw 0 0\nnone {folder} tmpfs rw 0 0\n")
+    run(SHELLS[0], script)
+    assert (place / "mounted").read_text() == mounted, "it is there"
 
 
 def test_a_kernel_without_any_modules_is_no_error(place: Path) -> None:

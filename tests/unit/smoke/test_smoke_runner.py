@@ -240,10 +240,35 @@ def test_jobs_are_told_when_half_of_the_time_is_gone(place: Path) -> None:
 def test_a_boot_that_settles_elsewhere_is_told(place: Path) -> None:
     (place / "work/reached").unlink()
     (place / "state/failed").write_text("a.service loaded failed failed A\n")
-    script = runner_script([], patience=1e9, slowness=1).replace("-ge 1000", "-ge 10")
-    said = [each for each in start(place, script) if each.word != "memory"]
+    script = runner_script([], patience=1e9, slowness=1)
+    more = {"SMOKE_ASK": "10", "SMOKE_SETTLED": "30"}
+    said = [each for each in Guest(place).start(script, **more) if each.word != "memory"]
     assert [each.word for each in said] == ["hello", "settled"]
     assert said[1].texts == ("running", "a.service loaded failed failed A")
+
+
+def test_a_guest_that_is_idle_is_asked_more_often_whether_its_boot_is_over(place: Path) -> None:
+    guest = Guest(place)
+    (place / "work/reached").unlink()
+    (place / "proc/uptime").unlink()
+    guest.file("proc/uptime", "100.00\n")
+    guest.file("proc/stat", "cpu 0 0 0 10000 0\ncpu0 0 0 0 10000 0\n")
+    # Each pause takes a second of its clock; of the first ten it needs its processor.
+    guest.program(
+        "sleep",
+        f"""[ $1 = 0.1 ] || exec /bin/sleep $1
+{TICK}
+[ $up -lt 110 ] || sed -i "1s/.*/cpu 5 0 5 $((up * 100 - 900)) 0/" $SMOKE_PROC/stat
+echo $up >>$STATE/pauses
+""",
+    )
+    guest.program(
+        "systemctl",
+        "[ $1 != is-system-running ] || wc -l <$STATE/pauses >>$STATE/asked\necho running",
+    )
+    said = guest.start(runner_script([], patience=1e9, slowness=1))
+    assert said[-1].word == "settled"
+    assert [int(line) for line in (place / "state/asked").read_text().split()] == [10, 12, 14, 16]
 
 
 def test_other_lines_of_the_port_are_passed_over() -> None:
