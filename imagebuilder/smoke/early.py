@@ -85,16 +85,21 @@ tell() {{
 # systemd switches to no root without it.
 [ -e "$NEWROOT/etc/os-release" ] || [ -e "$NEWROOT/usr/lib/os-release" ] ||
     tell "has no os-release, so it is taken for no system"
+named=$(getarg init=)
+init=${{named:-/sbin/init}}
 # Links in it are its own, so each is followed from there.
-init=/sbin/init
 for _ in 1 2 3 4 5; do
     [ -L "$NEWROOT$init" ] || break
     next=$(readlink "$NEWROOT$init") || exit
     case $next in /*) init=$next ;; *) init=${{init%/*}}/$next ;; esac
 done
+if [ -n "$named" ]; then
+    [ -x "$NEWROOT$init" ] ||
+        tell "has no $named that can be run, which the kernel's argument init= names"
 # systemd in an initrd runs the systemd of the root, and /sbin/init only where there is none.
-[ -d /run/systemd/system ] && [ -x "$NEWROOT/usr/lib/systemd/systemd" ] ||
-    [ -x "$NEWROOT$init" ] || getarg init= >/dev/null || tell "has no /sbin/init that can be run"
+elif ! {{ [ -d /run/systemd/system ] && [ -x "$NEWROOT/usr/lib/systemd/systemd" ]; }}; then
+    [ -x "$NEWROOT$init" ] || tell "has no /sbin/init that can be run"
+fi
 # systemd says nothing of this on the console.  A generator may make one, so it ends nothing.
 if [ -x "$NEWROOT/usr/lib/systemd/systemd" ] && ! getarg systemd.unit= >/dev/null; then
     for folder in etc usr/lib lib; do

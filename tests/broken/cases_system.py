@@ -323,7 +323,7 @@ SYSTEM_CASES = (
         lean=True,
         breaks=lambda image: image.args("init=/nope"),
         stage=FETCHED_ROOTFS,
-        words="/nope|hand over",
+        words="has no /nope that can be run, which the kernel's argument init= names",
         at="nope",
     ),
     Case(

@@ -25,9 +25,9 @@ def match(line: str, *, kernel_runs: bool = False) -> tuple[Badness, str] | None
     for badness in _OF_THE_SYSTEM if kernel_runs else BADNESS:
         found = badness.pattern.search(line)
         if found:
-            group = next((each for each in found.groups() if each), "")
-            meaning = badness.meaning.replace("{1}", group.strip() or "it did not say why")
-            return badness, meaning
+            group = next((each for each in found.groups() if each), "").strip()
+            meaning = badness.meaning if group else badness.meaning.replace(": {1}", "")
+            return badness, meaning.replace("{1}", group)
     return None
 
 

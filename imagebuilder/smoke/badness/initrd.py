@@ -28,7 +28,7 @@ INITRD: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
-        r"imagebuilder: (the root file system has no (?:os-release|/sbin/init).*)",
+        r"imagebuilder: (the root file system has no (?:os-release|\S+ that can be run).*)",
         "{1}",
         "look at what the image's scripts removed or replaced",
     ),

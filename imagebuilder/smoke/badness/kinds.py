@@ -15,7 +15,8 @@ class Badness:
         pattern: what the line has in it.
         severity: ``fatal``: the guest will not come further, the test ends; ``warn``: listed,
             and the diagnosis of a boot that then stands still.
-        meaning: what it means, in plain words; ``{1}`` stands for the pattern's first group.
+        meaning: what it means, in plain words; ``{1}`` stands for the pattern's first group, and
+            ": {1}" for nothing where that is empty.
         fix: what the reader can do.
         follows: it says that something failed before, not what: a line that names a cause is
             the better diagnosis, even if it reaches the console later.  Several processes

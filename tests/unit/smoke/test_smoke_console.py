@@ -55,6 +55,7 @@ FATAL = {
     ),
     "imagebuilder: the root file system has no os-release, so it is taken for no system": "no os-",
     "imagebuilder: the root file system has no /sbin/init that can be run": "has no /sbin/init",
+    "imagebuilder: the root file system has no /nope that can be run, which the kernel's": "/nope",
     "[FAILED] Failed to start initrd-switch-root.service - Switch Root.": "cannot hand over",
     "[!!!!!!] Failed to isolate default target.": "cannot start the image's default target",
     "[  !!  ] Failed to execute /sbin/init": "cannot run /sbin/init of",
@@ -144,6 +145,27 @@ def test_what_is_listed(line: str) -> None:
 @pytest.mark.parametrize("line", HARMLESS)
 def test_what_is_harmless(line: str) -> None:
     assert match(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        (
+            "[FAILED] Failed to start initrd-switch-root.service - Switch Root.",
+            "the initrd cannot hand over to the root file system",
+        ),
+        ("grub rescue> ", "GRUB"),
+        ("Kernel panic - not syncing:", "the kernel panicked"),
+        (
+            "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),task=tail,pid=401,uid=0",
+            "the guest ran out of memory and the kernel killed a process",
+        ),
+    ],
+)
+def test_what_is_not_said_is_left_out(line: str, meaning: str) -> None:
+    found = match(line)
+    assert found
+    assert found[1] == meaning
 
 
 def test_every_meaning_can_be_filled_in() -> None:

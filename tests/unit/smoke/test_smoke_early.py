@@ -138,9 +138,18 @@ def test_a_root_that_cannot_take_over_is_told(
 
 def test_a_root_with_a_first_program_of_its_own_needs_no_init(place: Path) -> None:
     (place / "usr/sbin/init").unlink()
-    (place / "getarg").write_text("return 0\n")
+    (place / "getarg").write_text("[ $1 != init= ] || echo /usr/bin/first\n")
+    (place / "usr/bin").mkdir()
+    (place / "usr/bin/first").symlink_to("/usr/lib/first")
+    (place / "usr/lib/first").touch(mode=0o755)
     run(SHELLS[0], hook("pre-pivot/94", place, "6.1"))
     assert not (place / "dev/kmsg").exists()
+    (place / "usr/lib/first").chmod(0o644)
+    run(SHELLS[0], hook("pre-pivot/94", place, "6.1"))
+    assert (place / "dev/kmsg").read_text() == (
+        "<3>imagebuilder: the root file system has no /usr/bin/first that can be run, which the "
+        "kernel's argument init= names\n"
+    )
 
 
 @pytest.mark.parametrize("shell", SHELLS)
