@@ -237,6 +237,19 @@ def test_the_runner_says_that_it_lives(guest: Guest) -> None:
     assert words.index("alive") < words.index("check")
 
 
+def test_a_process_that_ends_while_a_command_waits_for_its_pipe_is_no_failure(guest: Guest) -> None:
+    check = CommandCheck(command="echo once >>times; cat times", output="once", tries=1)
+    script = runner_script([check], patience=100, slowness=1)
+    reader = script.index("{ dd bs=4096")
+    opens = script.index('} <"$WORK/pipe" 3>&- &', reader)
+    late = (
+        f"{script[:reader]}{{ sleep 0.6; {script[reader:opens]}"
+        f'}} <"$WORK/pipe"; }} 3>&- &\nsleep 0.2 &{script[opens + 22 :]}'
+    )
+    said = next(each for each in guest.start(late) if each.word == "check")
+    assert said.texts[1:2] + said.texts[3:5] == ("passed", "its exit status is 0", "once")
+
+
 def test_tries_are_counted_and_bounded(guest: Guest) -> None:
     said = guest.said(
         CommandCheck(command="echo x >>n; [ $(wc -l <n) = 3 ]", tries=5, timeout=100),
