@@ -108,6 +108,7 @@ def run(
     grace: float = 2.0,
     keep: int = _TAIL_LINES,
     raw: bool = False,
+    returns: bool = False,
 ) -> Result:
     """Run a program to its end.
 
@@ -131,6 +132,8 @@ def run(
         keep: how many of the last lines of each stream the result has.
         raw: hand the lines of standard output on as they are; the caller sees to it that
             nothing secret in them is shown.
+        returns: a carriage return ends a line of standard output as well: consoles write over
+            what they wrote, and a line that is never ended is to be seen all the same.
 
     Raises:
         HostError: the program is not installed.
@@ -147,7 +150,7 @@ def run(
         process = _started(argv, cwd, env, has_input=stdin is not None, what=what)
         stopped = False
         try:
-            out = _Stream(on_line, sink, keep, raw=raw)
+            out = _Stream(on_line, sink, keep, raw=raw, returns=returns)
             err = _Stream(on_error_line, sink, keep, raw=False)
             stopped = _pump(process, stdin, out, err, began + timeout, cancel, until, hold=hold)
             if stopped:
@@ -257,15 +260,23 @@ class _Log:
 class _Stream:
     """Cuts bytes into lines, keeps the last of them, hands each on."""
 
-    def __init__(self, on_line: OnLine | None, sink: _Log, keep: int, *, raw: bool) -> None:
+    def __init__(
+        self, on_line: OnLine | None, sink: _Log, keep: int, *, raw: bool, returns: bool = False
+    ) -> None:
         self._on_line = on_line
         self._raw = raw
+        self._returns = returns
         self._sink = sink
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=keep)
 
     def feed(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._returns:  # but not the last byte: a newline may follow it
+            done, found, rest = self._rest[:-1].rpartition(b"\r")
+            if found:
+                lines.append(done)
+                self._rest = rest + self._rest[-1:]
         if len(self._rest) > _LINE_LIMIT:
             lines.append(self._rest)
             self._rest = b""

@@ -251,6 +251,7 @@ def _run_machine(
                 check=False,
                 what="QEMU",
                 grace=1.0,
+                returns=True,
             )
         except StepError:
             watch.ending = watch.ending or "timeout"  # the watch should have ended it before

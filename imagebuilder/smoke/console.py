@@ -88,7 +88,10 @@ class Console:
 
     def _take(self, line: str) -> None:
         now = self.last_line = self._clock()
-        if not _WAITS.search(line):
+        waits = _WAITS.search(line)
+        if waits and waits[1] == self.waits_for:
+            return  # it only counts on, every second
+        if not waits:
             self.last_news = now
         self._tail.append(line)
         if self._file and self._room > 0:

@@ -35,6 +35,23 @@ def test_what_a_program_says_and_how_it_ends() -> None:
     assert (lines, errors) == (["a", "c"], ["b"])
 
 
+@pytest.mark.parametrize(
+    ("returns", "expected"), [(True, ["one", "two", "three", "4"]), (False, ["one\rtwo", "three"])]
+)
+def test_a_line_that_is_written_over_is_seen_before_it_is_ended(
+    returns: bool, expected: list[str]
+) -> None:
+    lines: list[str] = []
+    run(
+        shell("printf 'one\\rtwo\\r'; sleep 0.3; printf '\\nthree\\r\\n4\\r5'; sleep 300"),
+        timeout=60,
+        on_line=lines.append,
+        until=lambda: len(lines) == len(expected),
+        returns=returns,
+    )
+    assert lines == expected
+
+
 def test_a_failure_has_the_excerpt_the_log_and_the_fix(tmp_path: Path) -> None:
     log = tmp_path / "logs/a.log"
     with pytest.raises(StepError, match="packing: exit status 2") as caught:

@@ -326,6 +326,19 @@ def test_the_last_step_of_the_initrd_is_seen(tmp_path: Path, line: str) -> None:
         assert console.handed_over
 
 
+def test_a_job_that_is_waited_for_is_kept_once(tmp_path: Path) -> None:
+    now = 0.0
+    job = "A start job is running for"
+    with Console(tmp_path / "console.log", lambda: now) as console:
+        for now in range(1, 9):
+            console.take(f"\r\x1b[K[*  ] {job} dracut pre-mount hook ({now}s / no limit)")
+        assert (console.last_line, console.last_news) == (8, 0)
+        console.take(f"[** ] {job} another (9s / no limit)")
+        console.take("[  OK  ] Finished it.")
+    lines = (tmp_path / "console.log").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["1.00", "8.00", "8.00"]
+
+
 def test_firmware_is_not_heard_once_a_kernel_runs(tmp_path: Path) -> None:
     with Console(tmp_path / "console.log", lambda: 5.0) as console:
         console.take("[    0.000000] Linux version 6.1")
