@@ -81,8 +81,13 @@ def boot(
     slowness = SLOWNESS[accelerator.used]
     boot_limit = options.boot_timeout * slowness
     check_limit = sum(check.patience for check in checks) * slowness + _CHECK_MARGIN * slowness
+    alone = options.machines == 1
     script = runner_script(
-        checks, patience=boot_limit, slowness=slowness, environment=place.environment
+        checks,
+        patience=boot_limit,
+        slowness=slowness,
+        environment=place.environment,
+        alone=alone,
     )
     with short_folder() as scratch:
         results, archive = scratch / "results", scratch / _ARCHIVE
@@ -124,6 +129,7 @@ def boot(
                 (boot_limit, check_limit),
                 accelerator.used,
                 from_network=path.from_network,
+                alone=alone,
             )
             watch.on_stage = on_stage
             with (

@@ -139,6 +139,8 @@ class Watch:
         limits: seconds for the boot, and for the checks.
         accelerator: what runs its processors.
         from_network: whether its firmware fetches the kernel.
+        alone: whether it is the only machine; others may be what an idle one waits for, and are
+            as slow.
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class Watch:
         accelerator: str,
         *,
         from_network: bool = True,
+        alone: bool = True,
     ) -> None:
         self.console = console
         self.stages: dict[str, float] = {}
@@ -166,6 +169,7 @@ class Watch:
         self._ran_when_reached = 0.0
         self._accelerator = accelerator
         self._slowness = SLOWNESS[accelerator]
+        self._alone = alone
         self.from_network = from_network
         self._began = time.monotonic()
         self._read = 0
@@ -226,7 +230,10 @@ class Watch:
             idle: seconds since the last time in which it needed no processor.
         """
         self.starved = waited
-        if self.clock() - max(self._moved, self.console.last_news) > _MOVING_SECONDS:
+        if (
+            self._alone
+            and self.clock() - max(self._moved, self.console.last_news) > _MOVING_SECONDS
+        ):
             self.idle += idle
 
     def _counted(self, seconds: float, idle: float) -> float:

@@ -110,6 +110,11 @@ def test_what_a_guest_is_idle_counts_as_often_as_limits_are_longer(
     assert answer.texts[2] == f"{tries}.0", "what is told is the clock's"
 
 
+def test_a_guest_that_may_wait_for_others_has_its_whole_time() -> None:
+    assert "\nEXTRA=400\n" in runner_script([], patience=1, slowness=5.0)
+    assert "\nEXTRA=0\n" in runner_script([], patience=1, slowness=5.0, alone=False)
+
+
 def test_what_two_processors_do_one_after_the_other_is_no_idleness(place: Path) -> None:
     """Each is idle for half of the time, and never both."""
     guest = Guest(place)

@@ -125,6 +125,17 @@ def test_what_a_machine_is_idle_counts_as_often_as_its_limit_is_longer(
     assert idle_until(130) == "timeout"
 
 
+def test_a_machine_that_may_wait_for_others_has_its_whole_time(tmp_path: Path) -> None:
+    guest = Guest(tmp_path)
+    watch = Watch(guest.console, guest.results, (600.0, 60.0), "tcg", alone=False)
+    watch.clock = lambda: 300.0  # type: ignore[method-assign]
+    guest.console.take("[    0.0] Linux version 6.1")
+    for _ in range(200):
+        watch.spent(0.0, 1.0)
+    assert watch.idle == 0
+    assert not watch.over()
+
+
 def test_a_machine_in_which_something_moves_is_not_idle(guest: Guest) -> None:
     for now in range(1, 300):
         guest.now = now
