@@ -36,8 +36,9 @@ _LAST_WORDS_SECONDS = 0.4  # what a machine that has stopped had written is stil
 _RUNNER_SILENT_SECONDS = 60.0
 # After the console said that the system is up, without a word of the runner: it is not there.
 _UNHEARD_SECONDS = 30.0
-# A machine in which something moved so lately may wait for us, and we for the host.
+# A machine in which something went on so lately may wait for us, and we for the host.
 _MOVING_SECONDS = 5.0
+_BEATS = ("alive", "memory", "jobs")  # words that the runner says whatever goes on
 _STILL_SECONDS = 60.0  # without a line, a transfer or a result, under KVM: it hangs
 # The same while firmware fetches the kernel.  Emulated firmware is silent for ten seconds, on a
 # host that has nothing else to do.
@@ -178,6 +179,7 @@ class Watch:
         self._idle_when_heard = 0.0
         self._idle_when_up: float | None = None
         self._moved = 0.0
+        self._went_on = 0.0
         self._no_script = False
         self._lock = threading.Lock()
 
@@ -209,7 +211,7 @@ class Watch:
     def passed_by(self, packet: Packet) -> None:
         """Note a packet of the guest's."""
         self.packets.append(packet)
-        self._moved = self.clock()
+        self._moved = self._went_on = self.clock()
         self.stage(FIRMWARE)
         if packet.kind == "dhcp" and packet.what == "ack":
             self.stage(DHCP)
@@ -230,10 +232,8 @@ class Watch:
             idle: seconds since the last time in which it needed no processor.
         """
         self.starved = waited
-        if (
-            self._alone
-            and self.clock() - max(self._moved, self.console.last_news) > _MOVING_SECONDS
-        ):
+        quiet = self.clock() - max(self._went_on, self.console.last_news)
+        if self._alone and quiet > _MOVING_SECONDS:
             self.idle += idle
 
     def _counted(self, seconds: float, idle: float) -> float:
@@ -278,6 +278,7 @@ class Watch:
             if each.whole and each.name in FETCHED:
                 self.stage(FETCHED[each.name], each.ended - self._began)
             self._moved = max(self._moved, each.ended - self._began)
+            self._went_on = max(self._went_on, each.ended - self._began)
         if any(each.status == 404 and each.name in FETCHED for each in transfers):
             self.ending = self.ending or "missing"
         if any(cut_for_good(each, transfers) for each in FETCHED):
@@ -302,6 +303,8 @@ class Watch:
     def _hear(self, said: Said) -> None:
         self._heard, self._idle_when_heard = self.clock(), self.idle
         self.said.append(said)
+        if said.word not in _BEATS:
+            self._went_on = self.clock()
         if said.word == "hello":
             self.stage(SYSTEMD_STARTED)
         elif said.word == "reached":

@@ -117,6 +117,9 @@ def test_what_a_machine_is_idle_counts_as_often_as_its_limit_is_longer(
         for now in range(round(guest.now) + 1, end + 1):
             guest.now = now
             guest.console.take(waiting.format(now))
+            with guest.results.open("a") as file:
+                file.write(f"memory {now}.0 2048 1024\n")
+            guest.watch.over()
             guest.watch.spent(0.0, 1.0)
         return guest.over(end)
 
