@@ -39,6 +39,11 @@ _WAITS = re.compile(
     r"(?:Job |[Ss]tart job is running for )(\S.*?)(?:/start running)? \(\d[^/()]*/ "
 )
 
+# systemd's lines of a job that begins, and of one that is over; it cuts long names in the middle.
+_BEGINS = re.compile(r"^Starting (\S.*?)\.\.\.$")
+_IS_OVER = re.compile(r"^\[(?:  OK  |FAILED)\] (?:Finished|Started|Failed to start) (\S.*)$")
+_NAME = re.compile(r"^.*?(?=\.?…|\.?$| - )")
+
 
 def plain(line: str) -> Iterator[str]:
     """Give the lines that a reader would have seen: no control characters, no empty lines."""
@@ -66,7 +71,8 @@ class Console:
         self.fatal: ConsoleFinding | None = None
         self.fatal_follows = False  # it may give way to a line that names the cause
         self._wrapped = ""  # what goes on in the next line
-        self.waits_for = ""  # what systemd said last that it waits for
+        self._counted = ""  # the job of which systemd says how long it has waited for it
+        self._begun: list[str] = []  # jobs of which it has not said that they are over
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
         self.last_news = 0.0  # the same, but for lines that say only that it waits on
@@ -89,7 +95,7 @@ class Console:
     def _take(self, line: str) -> None:
         now = self.last_line = self._clock()
         waits = _WAITS.search(line)
-        if waits and waits[1] == self.waits_for:
+        if waits and waits[1] == self._counted:
             return  # it only counts on, every second
         if not waits:
             self.last_news = now
@@ -106,6 +112,14 @@ class Console:
         wraps = KERNEL_STARTED not in self.stages and len(line) in (_COLUMNS - 1, _COLUMNS)
         self._wrapped = (self._wrapped + line)[-_LINE_LIMIT:] if wraps else ""
 
+    @property
+    def waits_for(self) -> str:
+        """What systemd waits for, as it said; "" if it said nothing of it.
+
+        It counts the seconds only while no program has the console, which those of dracut have.
+        """
+        return self._counted or (self._begun[-1] if self._begun else "")
+
     def take_screen(self, lines: Iterable[str]) -> None:
         """Search what stands on the machine's screen, which may say what the port does not."""
         for line in lines:
@@ -114,9 +128,9 @@ class Console:
     def _judge(self, line: str) -> bool:
         waits = _WAITS.search(line)
         if waits:
-            self.waits_for = waits[1]
+            self._counted = waits[1]
         elif "[  OK  ]" in line:
-            self.waits_for = ""  # it goes on
+            self._counted = ""  # it goes on
         found = match(line, kernel_runs=KERNEL_STARTED in self.stages)
         if found:
             self._note(line, *found)
@@ -128,6 +142,12 @@ class Console:
             self.stages.setdefault(KERNEL_STARTED, now)
         elif KERNEL_STARTED in self.stages and _NEW_ROOT.search(line):
             self.stages.setdefault(ROOT_SWITCHED, now)
+            self._begun.clear()
+        begins, over = _BEGINS.match(line), _IS_OVER.match(line)
+        if begins:
+            self._begun.append(begins[1])
+        elif over:
+            self._begun = [each for each in self._begun if not _same_job(each, over[1])]
         if KERNEL_STARTED in self.stages and _HANDS_OVER.search(line):
             self.handed_over = True
         if not self.came_up and KERNEL_STARTED in self.stages and _UP.search(line):
@@ -164,3 +184,9 @@ class Console:
             at = (n for n, line in enumerate(tail) if line.startswith(self.fatal.line))
             end = min(next(at, end) + lines // 3, end)
         return "\n".join(tail[max(0, end - lines) : end])
+
+
+def _same_job(one: str, other: str) -> bool:
+    """Whether two lines are of one job; where the name was cut depends on the line's length."""
+    names = [found[0] for found in map(_NAME.match, (one, other)) if found]
+    return len(names) == 2 and (names[0].startswith(names[1]) or names[1].startswith(names[0]))

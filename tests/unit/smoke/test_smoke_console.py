@@ -326,6 +326,31 @@ def test_the_last_step_of_the_initrd_is_seen(tmp_path: Path, line: str) -> None:
         assert console.handed_over
 
 
+def test_a_job_that_began_and_is_not_over_is_waited_for(tmp_path: Path) -> None:
+    lines = [
+        "         Starting systemd-udevd.ser…ger for Device Events and Files...",
+        "[  OK  ] Started systemd-udevd.serv…nager for Device Events and Files.",
+        "         Starting dracut-initqueue.…ice - dracut initqueue hook...",
+        "         Starting systemd-tmpfiles-…te System Files and Directories...",
+        "[  OK  ] Finished dracut-initqueue.…rvice - dracut initqueue hook.",
+        "[FAILED] Failed to start systemd-tm…te System Files and Directories.",
+        "         Starting hung.service...",
+        "[  OK  ] Finished hung.service.",
+    ]
+    with Console(tmp_path / "console.log", lambda: 5.0) as console:
+        for line in lines:
+            console.take(line)
+        assert console.waits_for == ""
+        console.take("         Starting dracut-pre-mount.…ice - dracut pre-mount hook...")
+        assert console.waits_for == "dracut-pre-mount.…ice - dracut pre-mount hook"
+        console.take("[ *** ] Job a.service/start running (6s / 7min 32s)")
+        assert console.waits_for == "a.service"
+        console.take("[    0.000000] Linux version 6.1")
+        console.take("[  OK  ] Reached target a.target - A.")
+        console.take("Welcome to Debian GNU/Linux 12 (bookworm)!")
+        assert console.waits_for == ""
+
+
 def test_a_job_that_is_waited_for_is_kept_once(tmp_path: Path) -> None:
     now = 0.0
     job = "A start job is running for"
