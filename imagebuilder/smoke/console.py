@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from imagebuilder.smoke.badness import Badness, match
+from imagebuilder.smoke.badness import STALLED, Badness, match
 from imagebuilder.smoke.report import ConsoleFinding
 from imagebuilder.smoke.stages import FIRMWARE, KERNEL_STARTED, ROOT_SWITCHED
 
@@ -16,6 +16,7 @@ _LOG_LIMIT = 16 << 20  # bytes of console that are kept
 _FINDINGS_LIMIT = 50
 _LINE_LIMIT = 1000  # characters of a line that are looked at
 _TAIL_LINES = 400
+_STALLED_SECONDS = 60.0  # from the first line of a stall to the one that nobody hopes after
 _COLUMNS = 80  # at which firmware breaks its lines
 
 # Control sequences: CSI, what is left of one that systemd cut in two, OSC, character sets, and
@@ -72,6 +73,7 @@ class Console:
         self.fatal_follows = False  # it may give way to a line that names the cause
         self._wrapped = ""  # what goes on in the next line
         self._counted = ""  # the job of which systemd says how long it has waited for it
+        self._stalls: dict[str, float] = {}  # when each was told of first
         self._begun: list[str] = []  # jobs of which it has not said that they are over
         self.stages: dict[str, float] = {}  # what its lines show to be reached
         self.last_line = 0.0
@@ -131,6 +133,12 @@ class Console:
             self._counted = waits[1]
         elif "[  OK  ]" in line:
             self._counted = ""  # it goes on
+        stalled = STALLED.pattern.search(line)
+        if stalled:
+            first = self._stalls.setdefault(stalled[1], self.last_line)
+            if self.last_line >= first + _STALLED_SECONDS:
+                self._note(line, STALLED, STALLED.meaning)
+                return True
         found = match(line, kernel_runs=KERNEL_STARTED in self.stages)
         if found:
             self._note(line, *found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imagebuilder.smoke.badness.firmware import FIRMWARE
 from imagebuilder.smoke.badness.initrd import INITRD
-from imagebuilder.smoke.badness.kernel import KERNEL
+from imagebuilder.smoke.badness.kernel import KERNEL, STALLED
 from imagebuilder.smoke.badness.kinds import Badness
 from imagebuilder.smoke.badness.userspace import USERSPACE
 
@@ -31,4 +31,4 @@ def match(line: str, *, kernel_runs: bool = False) -> tuple[Badness, str] | None
     return None
 
 
-__all__ = ["BADNESS", "Badness", "match"]
+__all__ = ["BADNESS", "STALLED", "Badness", "match"]

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from imagebuilder.smoke.badness.kinds import EARLIER_LINES, MORE_MEMORY, Badness, bad
 
+# Of RCU, on which everything in the kernel waits sooner or later: it is told again and again, with
+# the number of what has not come to its end since (Linux, Documentation/RCU/stallwarn.rst).  A busy
+# host makes it be told once; see Console.
+STALLED = bad(
+    "fatal",
+    r"rcu_\w+ kthread starved for \d+ jiffies! (g\d+)",
+    "programs take all processors: for more than a minute the kernel has got none for itself",
+    "look for what runs with realtime priority (CPUSchedulingPolicy=, chrt)",
+)
+
 _FIRST_PROCESS_FIX = "look at the lines before it: a library or /sbin/init is missing or broken"
 _DAMAGED = "rootfs.squashfs is damaged or cut short: build again"
 

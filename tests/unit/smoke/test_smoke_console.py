@@ -326,6 +326,22 @@ def test_the_last_step_of_the_initrd_is_seen(tmp_path: Path, line: str) -> None:
         assert console.handed_over
 
 
+def test_a_stall_that_goes_on_ends_a_boot_and_one_that_does_not_is_listed(tmp_path: Path) -> None:
+    now = 0.0
+    with Console(tmp_path / "console.log", lambda: now) as console:
+        for now, period in ((30.0, 5), (60.0, 7), (95.0, 9), (119.0, 7)):
+            console.take(
+                f"[{now:5.1f}] rcu: rcu_preempt kthread starved for 56028 jiffies! g{period} f0x0 "
+                "RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=1"
+            )
+        assert console.fatal is None
+        assert [each.meaning for each in console.findings] == ["a processor was stuck"]
+        now = 121.0
+        console.take("[121.0] rcu: rcu_preempt kthread starved for 9 jiffies! g7 f0x0 ->state=0x0")
+    assert console.fatal
+    assert console.fatal.meaning.startswith("programs take all processors")
+
+
 def test_a_job_that_began_and_is_not_over_is_waited_for(tmp_path: Path) -> None:
     lines = [
         "         Starting systemd-udevd.ser…ger for Device Events and Files...",
