@@ -43,12 +43,6 @@ def _another_rootfs(image: Workshop) -> None:
     image.replace(ROOTFS, rootfs[:-1] + bytes([rootfs[-1] ^ 1]))
 
 
-def _nobody_on_the_network(image: Workshop) -> None:
-    image.argv = lambda argv: [
-        "hubport,id=net,hubid=1" if each.startswith("user,id=net") else each for each in argv
-    ]
-
-
 def _hang(image: Workshop) -> None:
     image.hook("pre-mount", "sleep 100000")
 
@@ -97,7 +91,7 @@ INITRD_CASES = (
     ),
     Case(
         name="no-dhcp-in-initrd",
-        breaks=_nobody_on_the_network,
+        breaks=Workshop.without_network,
         stage=KERNEL_STARTED,
         words="asked for an address by DHCP .* got no answer",
         within=30,

@@ -14,13 +14,6 @@ SCRIPT_THERE, KERNEL_THERE = FETCHED[BOOT_SCRIPT], FETCHED[KERNEL]
 INITRD_THERE = FETCHED[INITRD]
 
 
-def _nobody_on_the_network(image: Workshop) -> None:
-    """The card is on a hub with nobody else."""
-    image.argv = lambda argv: [
-        "hubport,id=net,hubid=1" if each.startswith("user,id=net") else each for each in argv
-    ]
-
-
 def _no_boot_file(image: Workshop) -> None:
     image.argv = lambda argv: [each.replace("bootfile=boot.ipxe", "bootfile=x") for each in argv]
 
@@ -99,7 +92,7 @@ LOADING = (
     ),
     Case(
         name="no-dhcp",
-        breaks=_nobody_on_the_network,
+        breaks=Workshop.without_network,
         path="pxe-bios",
         stage=FIRMWARE,
         words="no address by DHCP, since it asked for an address by DHCP .* got no answer",

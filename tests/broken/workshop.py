@@ -70,6 +70,18 @@ class Workshop:
         """Put other bytes in the place of an artefact."""
         self._changed[name] = data
 
+    def without_network(self) -> None:
+        """Put the card on a hub with nobody who answers.
+
+        The hub has another port, since one of its own takes no packet.
+        """
+
+        def on_hub(argv: list[str]) -> list[str]:
+            hub = ["hubport,id=net,hubid=1" if _is_network(each) else each for each in argv]
+            return [*hub, "-netdev", "hubport,id=nobody,hubid=1"]
+
+        self.argv = on_hub
+
     def script(self, old: str, new: str) -> None:
         """Change the boot script, and with it the kernel's arguments."""
         text = self.bytes_of(BOOT_SCRIPT).decode()
@@ -140,6 +152,10 @@ class Workshop:
         facts = self.image.facts.model_copy(update={"artefacts": artefacts})
         (self._folder / FACTS).write_text(facts.model_dump_json())
         return Image.open(self._folder)
+
+
+def _is_network(word: str) -> bool:
+    return word.startswith("user,id=net")
 
 
 def _without(newc: bytes, pattern: re.Pattern[str]) -> bytes:
