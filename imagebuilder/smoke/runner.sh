@@ -162,7 +162,7 @@ try() {
     fi
     left=$(((limit - now + began - lent + lent_then) / 100))
     [ $left -ge 1 ] || left=1
-    found=
+    found='' unit_to_show=''
     # Another file, not the same one emptied: a daemon of an earlier check may still write to that.
     rm -f "$WORK/output"
     : >"$WORK/output"
@@ -186,6 +186,9 @@ try() {
         *) outcome=failed ;;
     esac
     eval "DONE_$1=$outcome"
+    if [ $outcome = failed ] && [ -n "$unit_to_show" ]; then
+        systemctl status --no-pager --full --lines=20 -- "$unit_to_show" >"$WORK/output" 2>&1
+    fi
     output=$(tail -c "$KEEP_BYTES" "$WORK/output" | base64 | tr -d '\n')
     say check "$1" "$outcome" "$((spent / 100)).$((spent / 10 % 10))" "$(encode "$found")" \
         "${output:--}" $tried

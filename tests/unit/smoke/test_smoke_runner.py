@@ -60,6 +60,23 @@ def test_units(place: Path) -> None:
     assert answers[7][:2] == ("failed", "it is inactive")
 
 
+def test_the_journal_of_a_unit_is_read_once(place: Path) -> None:
+    guest = Guest(place)
+    program = (place / "bin/systemctl").read_text()
+    (place / "bin/systemctl").write_text(
+        program.replace("last=;", 'echo "$1" >>$STATE/calls; last=;')
+    )
+    said = guest.said(
+        UnitCheck(unit="other.service", tries=3, timeout=100), UnitCheck(unit="slow.service")
+    )
+    assert said[1].texts[1] == "failed"
+    assert said[1].texts[4] == "status of other.service"
+    assert said[2].texts[1] == "passed"
+    assert said[2].texts[4] == ""
+    calls = (place / "state/calls").read_text().split()
+    assert (calls.count("is-active"), calls.count("status")) == (5, 1)
+
+
 def test_commands(place: Path) -> None:
     answers = ask(
         place,
