@@ -180,13 +180,14 @@ def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
     """Write what an image has beside what the engine made; return the facts of all of it."""
     began = time.monotonic()
     (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
-    root = image.measure(staging / image.ROOTFS)
+    rootfs = image.rootfs_of(plan.resolved.recipe.image.filesystem)
+    root = image.measure(staging / rootfs)
     script = image.boot_script(
         title=f"{plan.name} {plan.image_id}",
         base="${cwduri}",
         kernel=image.KERNEL,
         initrd=image.INITRD,
-        rootfs=image.ROOTFS,
+        rootfs=rootfs,
         rootfs_sha256=root.sha256,
         rootfs_size=root.size,
         args=plan.kernel_args,
@@ -197,7 +198,8 @@ def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
         sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
     )
     measured = tuple(
-        root if name == image.ROOTFS else image.measure(staging / name) for name in image.ARTEFACTS
+        root if name == rootfs else image.measure(staging / name)
+        for name in image.artefact_names(rootfs)
     )
     hidden = hidden_words(plan.kickstart.lines.texts)
     recipe = plan.resolved.recipe

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imagebuilder import command, distro, sandbox, tools
+from imagebuilder.engines import erofs
 from imagebuilder.engines.direct.host_apt import host_sources
 from imagebuilder.errors import HostError, StepError
 from imagebuilder.recipe import SmokeOptions
@@ -85,6 +86,15 @@ def _programs() -> Iterator[Finding]:
             continue
         version = "" if name == "newuidmap" else tools.versions(name)[name]
         yield Finding(name=name, state="ok", text=version or path)
+    lacking = tools.missing(tools.OPTIONAL)
+    yield Finding(
+        name="erofs",
+        state="warning" if lacking else "ok",
+        text='not installed: no image with filesystem = "erofs" can be built'
+        if lacking
+        else erofs.version(),
+        fix=tools.install_command(lacking) if lacking else "",
+    )
 
 
 def _namespaces() -> Finding:

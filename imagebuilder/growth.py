@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagebuilder.catalog import Catalog, Release, read
-from imagebuilder.image import Image
+from imagebuilder.image import Image, common_name
 from imagebuilder.project import Project
 from imagebuilder.smoke import SmokeReport, budgets
 
@@ -47,7 +47,7 @@ def compare_sizes(
     found = budgets.growth(
         project.resolve(image.recipe).recipe.smoke.budget,
         budgets.sizes_of(image),
-        {each.name: each.size for each in release.artefacts},
+        {common_name(each.name): each.size for each in release.artefacts},
         f"release {release.version} in {channel}",
     )
     exceeded = any(each.outcome == "exceeded" for each in found)

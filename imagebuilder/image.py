@@ -3,7 +3,7 @@
 ::
 
     build/NAME/IMAGE_ID/
-      vmlinuz  initrd.img  rootfs.squashfs     what a machine loads
+      vmlinuz  initrd.img  rootfs.squashfs     what a machine loads (or rootfs.erofs)
       boot.ipxe                                how it loads them
       image.json                               the facts: this module's ImageFacts
       packages.json  sbom.cdx.json             what is installed
@@ -30,6 +30,10 @@ from imagebuilder.errors import InputError, Location
 from imagebuilder.names import RecipeName
 
 KERNEL, INITRD, ROOTFS = "vmlinuz", "initrd.img", "rootfs.squashfs"
+# The root is one of these; that of others is called ROOTFS, whatever it is.
+EROFS = "rootfs.erofs"
+ROOTFS_NAMES = (ROOTFS, EROFS)
+_FILESYSTEMS: Mapping[str, str] = {"squashfs": ROOTFS, "erofs": EROFS}
 BOOT_SCRIPT, FACTS, PACKAGES, SBOM, KICKSTART = (
     "boot.ipxe",
     "image.json",
@@ -37,7 +41,8 @@ BOOT_SCRIPT, FACTS, PACKAGES, SBOM, KICKSTART = (
     "sbom.cdx.json",
     "kickstart.ks",
 )
-ARTEFACTS = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, PACKAGES, SBOM, KICKSTART)
+
+ARTEFACTS = (KERNEL, INITRD, ROOTFS, BOOT_SCRIPT, PACKAGES, SBOM, KICKSTART)  # with a squashfs
 
 ImageId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -54,6 +59,7 @@ class Artefact(_Model):
         "vmlinuz",
         "initrd.img",
         "rootfs.squashfs",
+        "rootfs.erofs",
         "boot.ipxe",
         "packages.json",
         "sbom.cdx.json",
@@ -128,6 +134,12 @@ class ImageFacts(_Model):
         default=(), description="what the reader of a build should know: commands without effect…"
     )
 
+    @property
+    def rootfs_name(self) -> str:
+        """The name of the root file system: it says which one it is."""
+        names = (each.name for each in self.artefacts if each.name in ROOTFS_NAMES)
+        return next(names, ROOTFS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
@@ -180,8 +192,8 @@ class Image:
 
     @property
     def rootfs(self) -> Path:
-        """The root file system, a squashfs."""
-        return self.path / ROOTFS
+        """The root file system: a squashfs or an EROFS."""
+        return self.path / self.facts.rootfs_name
 
     @property
     def smoke_dir(self) -> Path:
@@ -212,6 +224,26 @@ class Image:
                     f"{found.sha256[:12]}…, not {each.sha256[:12]}…",
                     fix=f"build it again: imagebuilder build -B {self.recipe}",
                 )
+
+
+def rootfs_of(filesystem: str) -> str:
+    """Return the name of a root file system: of a recipe's ``image.filesystem``."""
+    return _FILESYSTEMS[filesystem]
+
+
+def artefact_names(rootfs: str) -> tuple[str, ...]:
+    """Return the names of all artefacts of an image, by that of its root file system."""
+    return tuple(rootfs if name == ROOTFS else name for name in ARTEFACTS)
+
+
+def common_name(name: str) -> str:
+    """Return the name by which files of two images are compared: ROOTFS for either root."""
+    return ROOTFS if name in ROOTFS_NAMES else name
+
+
+def rootfs_in(folder: Path) -> str:
+    """Return the name of the root file system in an image's folder."""
+    return EROFS if (folder / EROFS).is_file() else ROOTFS
 
 
 def sha256_of(path: Path) -> str:

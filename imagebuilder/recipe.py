@@ -131,38 +131,54 @@ class _Table(BaseModel):
 
 
 # Measured: docs/builds.md, "Compression".
-_SMALL_LEVELS = {"zstd": 19, "gzip": 9}
+_SMALL_LEVELS = {"squashfs": {"zstd": 19, "gzip": 9}, "erofs": {"zstd": 19, "lz4": 12}}
+# By file system and compressor; 0: it takes none.  mksquashfs(1), mkfs.erofs(1).
+_HIGHEST_LEVELS = {
+    "squashfs": {"zstd": 22, "gzip": 9, "xz": 0, "lz4": 0},
+    "erofs": {"lz4": 12, "zstd": 22, "xz": 9},
+}
 
 
 class ImageOptions(_Table):
     """``[image]``: the form of the artefacts."""
 
+    filesystem: Literal["squashfs", "erofs"] = Field(
+        default="squashfs", description="what the rootfs is; erofs with the direct engine only"
+    )
     compression: Literal["zstd", "gzip", "xz", "lz4"] = Field(
         default="zstd", description="how the rootfs is compressed"
     )
     compression_level: int | None = Field(
-        default=None, ge=1, le=22, description="the compressor's level (zstd and gzip only)"
+        default=None,
+        ge=1,
+        le=22,
+        description="the compressor's level (zstd and gzip only; in an EROFS zstd, lz4 and xz)",
     )
     small_level: int | None = Field(
         default=None,
         ge=1,
         le=22,
-        description="the level with `--small` (zstd and gzip only; default 19 and 9)",
+        description="the level with `--small` (as above; default 19 of zstd, 9 of gzip, in an "
+        "EROFS 12 of lz4)",
     )
 
     @model_validator(mode="after")
     def _level_fits(self) -> Self:
-        limit = {"zstd": 22, "gzip": 9}.get(self.compression)
+        highest = _HIGHEST_LEVELS[self.filesystem]
+        if self.compression not in highest:
+            known = ", ".join(highest)
+            raise ValueError(f"compression: {self.filesystem} is made with {known} here")
+        limit = highest[self.compression]
         for key in ("compression_level", "small_level"):
             level = getattr(self, key)
-            if level is not None and (limit is None or level > limit):
+            if level is not None and level > limit:
                 takes = f"takes 1 to {limit}" if limit else "takes no level"
                 raise ValueError(f"{key}: {self.compression} {takes}")
         return self
 
     def made_small(self) -> Self:
         """Return the options of an image that is to be small, however long it takes."""
-        level = self.small_level or _SMALL_LEVELS.get(self.compression)
+        level = self.small_level or _SMALL_LEVELS[self.filesystem].get(self.compression)
         return self.model_copy(update={"compression_level": level})
 
 

@@ -110,7 +110,8 @@ def fetch_image(
     """
     remote, reporter = request.remote, request.reporter
     assert remote
-    why = _wrong_names(manifest)
+    rootfs = image.rootfs_of(request.resolved.recipe.image.filesystem)
+    why = _wrong_names(manifest, rootfs)
     if not why:
         if not remote.fetch(manifest, into, reporter):
             return False
@@ -121,8 +122,8 @@ def fetch_image(
     return True
 
 
-def _wrong_names(manifest: Manifest) -> str:
-    expected = sorted((*image.ARTEFACTS, image.FACTS))
+def _wrong_names(manifest: Manifest, rootfs: str) -> str:
+    expected = sorted((*image.artefact_names(rootfs), image.FACTS))
     if sorted(each.name for each in manifest.items) != expected:
         return "it has other files than an image has"
     if any(each.name == image.FACTS and each.size > _LIMIT for each in manifest.items):

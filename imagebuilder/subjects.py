@@ -14,7 +14,7 @@ from imagebuilder.checks import Check
 from imagebuilder.checks.scripts import load_scripts
 from imagebuilder.declaration import read
 from imagebuilder.errors import CatalogError, InputError, Location
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
+from imagebuilder.image import BOOT_SCRIPT, EROFS, INITRD, KERNEL, ROOTFS
 from imagebuilder.names import check_name
 from imagebuilder.options import Options
 from imagebuilder.recipe import Recipe, SmokeOptions, Waiver
@@ -151,7 +151,7 @@ def release_subject(wanted: str, catalog: Catalog, output: Path) -> Subject:
     release = catalog.show(name, reference)
     script = layout.script_key(name, reference)
     keys = {script: BOOT_SCRIPT} | {
-        layout.blob_key(each.sha256): _NAMES[each.role]
+        layout.blob_key(each.sha256): EROFS if each.name == EROFS else _NAMES[each.role]
         for each in release.artefacts
         if each.role in UNIT
     }

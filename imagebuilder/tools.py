@@ -23,6 +23,9 @@ PACKAGES = {
     "unshare": "util-linux",
 }
 
+# The same of what only images of another form need.
+OPTIONAL = {"fsck.erofs": "erofs-utils", "mkfs.erofs": "erofs-utils"}
+
 _VERSION_OPTION = {"mksquashfs": "-version"}
 
 
@@ -38,7 +41,7 @@ def find(name: str) -> str | None:
 
 def install_command(names: Iterable[str]) -> str:
     """Return the command that installs programs on Debian."""
-    packages = sorted({PACKAGES.get(name, name) for name in names})
+    packages = sorted({(PACKAGES | OPTIONAL).get(name, name) for name in names})
     return f"sudo apt-get install {' '.join(packages)}"
 
 

@@ -29,7 +29,7 @@ from imagebuilder.image import Image, ImageFacts
 _ROLES: dict[str, Role] = {
     image_module.KERNEL: "kernel",
     image_module.INITRD: "initrd",
-    image_module.ROOTFS: "rootfs",
+    **dict.fromkeys(image_module.ROOTFS_NAMES, "rootfs"),
     image_module.BOOT_SCRIPT: "boot-script",
     image_module.PACKAGES: "packages",
     image_module.KICKSTART: "kickstart",

@@ -11,7 +11,7 @@ from imagebuilder.cli.context import Context
 from imagebuilder.cli.planning import Planning, planning
 from imagebuilder.cli.smoke_reports import SmokeReports
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, Location
-from imagebuilder.image import INITRD, KERNEL, ROOTFS, Image
+from imagebuilder.image import INITRD, KERNEL, Image
 from imagebuilder.outlook import Outlook
 from imagebuilder.several import each as do_each
 from imagebuilder.sizes import human_size
@@ -265,10 +265,11 @@ def _say_image(context: Context, image: Image) -> None:
     facts = image.facts
     sizes: dict[str, int] = {each.name: each.size for each in facts.artefacts}
     context.out.data("image", facts.model_dump(mode="json") | {"path": str(image.path)})
+    names = (KERNEL, INITRD, facts.rootfs_name)
     context.out.say(f"{image.recipe}: image {image.id} is in {_shown(image.path)}")
     context.out.say(
         f"  {facts.distro}, kernel {facts.kernel_release}, {facts.package_count} packages; "
-        + ", ".join(f"{name} {human_size(sizes[name])}" for name in (KERNEL, INITRD, ROOTFS))
+        + ", ".join(f"{name} {human_size(sizes[name])}" for name in names)
     )
     times = ", ".join(
         f"{step.name} reused" if step.reused else f"{step.name} {step.seconds:.1f} s"

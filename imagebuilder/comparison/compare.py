@@ -16,7 +16,7 @@ from imagebuilder.comparison.released import of_release
 from imagebuilder.comparison.side import Side, of_image
 from imagebuilder.engines import LockingEngine, Request
 from imagebuilder.errors import HostError, ImageBuilderError, InputError, Interrupted
-from imagebuilder.image import FACTS, ROOTFS, Image
+from imagebuilder.image import FACTS, Image
 from imagebuilder.kickstart import compose
 from imagebuilder.lockfile import Change
 from imagebuilder.names import NAME_PATTERN
@@ -166,8 +166,10 @@ def _side(
     options: Options,
 ) -> Side:
     if isinstance(what, Image):
-        if into is not None and not (what.path / ROOTFS).is_file():
-            raise InputError(f"{what.path} has no {ROOTFS}", fix="compare with --no-files")
+        if into is not None and not what.rootfs.is_file():
+            raise InputError(
+                f"{what.path} has no {what.rootfs.name}", fix="compare with --no-files"
+            )
         return of_image(what, with_files=into is not None)
     if isinstance(what, Plan):
         return of_plan(what, with_files=into is not None)

@@ -17,7 +17,8 @@ from imagebuilder.changes.compare import compare_kickstarts
 from imagebuilder.changes.words import counted
 from imagebuilder.comparison import accounts, aspects, boots, files, initrd, packages, units
 from imagebuilder.comparison.measures import Measure
-from imagebuilder.comparison.members import of_initrd, of_squashfs
+from imagebuilder.comparison.members import of_initrd
+from imagebuilder.comparison.roots import of_root
 from imagebuilder.comparison.side import Side
 from imagebuilder.image import INITRD, KERNEL, ROOTFS
 from imagebuilder.lockfile import Change
@@ -147,6 +148,9 @@ def _wishes(here: Side, there: Side) -> frozenset[str]:
 def _of_kernel(old: Side, new: Side) -> Iterator[Difference]:
     if old.distro != new.distro:
         yield Difference(kind="setting", name="distro", old=old.distro, new=new.distro)
+    if old.rootfs != new.rootfs:
+        kinds = [each.rootfs.removeprefix("rootfs.") for each in (old, new)]
+        yield Difference(kind="setting", name="image.filesystem", old=kinds[0], new=kinds[1])
     if old.kernel != new.kernel and old.kernel and new.kernel:
         yield Difference(kind="kernel", name="release", old=old.kernel, new=new.kernel)
     before, after = Counter(old.kernel_args), Counter(new.kernel_args)
@@ -187,7 +191,8 @@ def _of_files(
     explained: set[str] = set()
     if old.artefacts.get(ROOTFS) != new.artefacts.get(ROOTFS):
         before, after = (
-            of_squashfs(each / ROOTFS, work, cancel) for each in (old.folder, new.folder)
+            of_root(folder / side.rootfs, work, cancel)
+            for side, folder in ((old, old.folder), (new, new.folder))
         )
         yield from units.differences(before, after)
         yield from aspects.differences("user", accounts.users(before), accounts.users(after))
@@ -275,6 +280,8 @@ def _measures(old: Side, new: Side) -> Iterator[Measure]:
     for name in (ROOTFS, INITRD, KERNEL):
         sizes = [side.artefacts[name][0] if name in side.artefacts else None for side in (old, new)]
         if sizes != [None, None]:
+            if name == ROOTFS:
+                name = old.rootfs if old.rootfs == new.rootfs else "rootfs"
             yield Measure(name=name, old=sizes[0], new=sizes[1], unit="bytes")
     yield Measure(name="files, unpacked", old=old.tree_size, new=new.tree_size, unit="bytes")
     counts = [len(side.packages.packages) for side in (old, new)]

@@ -23,7 +23,7 @@ from imagebuilder import command
 from imagebuilder.errors import StepError
 from imagebuilder.progress import Cancel
 
-_TIMEOUT = 3600.0  # seconds
+TIMEOUT = 3600.0  # seconds
 # What somebody else's image may unpack to: a bound against files that are made to fill a disk.
 _MOST_ROOT = 64 << 30  # bytes
 _MOST_INITRD = 2 << 30  # bytes
@@ -86,10 +86,10 @@ def of_squashfs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
     listed.unlink(missing_ok=True)
     command.run(
         [
-            *_at_most(min(_MOST_ROOT, _room(work))), "unsquashfs", "-no-progress", "-quiet",
+            *at_most(most_of(work)), "unsquashfs", "-no-progress", "-quiet",
             "-pf", str(listed), str(path),
         ],
-        timeout=_TIMEOUT,
+        timeout=TIMEOUT,
         cancel=cancel,
         what=f"reading {path.name}",
     )  # fmt: skip
@@ -131,11 +131,12 @@ def _pseudo(squashfs: Path, whole: memoryview) -> Iterator[tuple[str, Member]]:
         )
 
 
-def _room(folder: Path) -> int:
-    return int(shutil.disk_usage(folder).free * (1 - _LEFT_FREE))
+def most_of(folder: Path) -> int:
+    """Return how many bytes a root file system may unpack to in a folder."""
+    return min(_MOST_ROOT, int(shutil.disk_usage(folder).free * (1 - _LEFT_FREE)))
 
 
-def _at_most(size: int) -> list[str]:
+def at_most(size: int) -> list[str]:
     """Return what is put before a program so that no file that it writes gets larger."""
     return ["prlimit", f"--fsize={size}", "--"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from imagebuilder.comparison.side import Reader, Side, of_image
 from imagebuilder.engines import IndexedEngine
 from imagebuilder.errors import InputError
-from imagebuilder.image import Package, PackageList
+from imagebuilder.image import Package, PackageList, rootfs_of
 from imagebuilder.plan import Plan
 
 
@@ -37,6 +37,7 @@ def of_plan(plan: Plan, *, with_files: bool = True) -> Side:
         label=label,
         distro=resolved.distro.id,
         kernel_args=plan.kernel_args,
+        rootfs=rootfs_of(resolved.recipe.image.filesystem),
         packages=PackageList(
             manager="dpkg" if resolved.distro.package_manager == "apt" else "rpm",
             packages=tuple(

@@ -13,7 +13,7 @@ from imagebuilder.catalog.model import ReleaseArtefact, Role
 from imagebuilder.comparison.boots import Boots
 from imagebuilder.comparison.side import LIMIT, Reader, Side
 from imagebuilder.errors import CatalogError, HostError, Location
-from imagebuilder.image import INITRD, KERNEL, KICKSTART, PACKAGES, ROOTFS, SBOM
+from imagebuilder.image import EROFS, INITRD, KERNEL, KICKSTART, PACKAGES, ROOTFS, SBOM
 from imagebuilder.progress import Reporter
 from imagebuilder.stores import ObjectStore
 from imagebuilder.stores.base import download, in_memory
@@ -75,6 +75,7 @@ def of_release(
         kernel_args=release.kernel_args,
         tree_size=release.tree_size,
         artefacts={name: (each.size, each.sha256) for name, each in artefacts.items() if each},
+        rootfs=_rootfs_of(release),
         packages=read.packages(),
         kickstart=read.kickstart(release.distro),
         components=read.components(),
@@ -82,6 +83,11 @@ def of_release(
         folder=into,
         notes=tuple(read.notes),
     )
+
+
+def _rootfs_of(release: Release) -> str:
+    artefact = release.artefact("rootfs")
+    return EROFS if artefact and artefact.name == EROFS else ROOTFS
 
 
 def _artefact(release: Release, name: str) -> ReleaseArtefact | None:
@@ -111,7 +117,7 @@ def _fetch(store: ObjectStore, release: Release, into: Path, reporter: Reporter)
                 download(
                     store,
                     layout.blob_key(artefact.sha256),
-                    into / name,
+                    into / (_rootfs_of(release) if name == ROOTFS else name),
                     size=artefact.size,
                     sha256=artefact.sha256,
                     on_bytes=on_bytes,

@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from imagebuilder import distro
 from imagebuilder.comparison.boots import Boots
 from imagebuilder.errors import ImageBuilderError, InputError, Location
-from imagebuilder.image import INITRD, KERNEL, KICKSTART, PACKAGES, ROOTFS, SBOM, Image, PackageList
+from imagebuilder.image import (
+    INITRD,
+    KERNEL,
+    KICKSTART,
+    PACKAGES,
+    ROOTFS,
+    SBOM,
+    Image,
+    PackageList,
+    common_name,
+)
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.lines import Line
 from imagebuilder.kickstart.parse import parse
@@ -34,7 +44,9 @@ class Side:
         kernel: what ``uname -r`` says in it; "": not known, it is not built.
         kernel_args: what it wants on its kernel's command line.
         tree_size: bytes of the files in its root, unpacked; None: not known.
-        artefacts: of kernel, initrd and root file system, the size in bytes and the SHA-256.
+        artefacts: of kernel, initrd and root file system, the size in bytes and the SHA-256; the
+            last by ROOTFS, whatever it is.
+        rootfs: the name of the root file system.
         packages: what is installed.
         kickstart: what it was made from, without secrets; None: it cannot be read.
         components: its bill of materials: what each component is called by other tools.
@@ -50,6 +62,7 @@ class Side:
     kernel_args: tuple[str, ...]
     tree_size: int | None = None
     artefacts: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    rootfs: str = ROOTFS
     packages: PackageList
     kickstart: Kickstart | None
     components: Mapping[str, str] | None = None
@@ -75,8 +88,11 @@ def of_image(image: Image, *, with_files: bool = True) -> Side:
         kernel_args=facts.kernel_args,
         tree_size=facts.tree_size,
         artefacts={
-            each.name: (each.size, each.sha256) for each in facts.artefacts if each.name in UNIT
+            common_name(each.name): (each.size, each.sha256)
+            for each in facts.artefacts
+            if common_name(each.name) in UNIT
         },
+        rootfs=facts.rootfs_name,
         packages=read.packages(),
         kickstart=read.kickstart(facts.distro),
         components=read.components(),

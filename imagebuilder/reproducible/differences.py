@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder.comparison.differing import KINDS, detail, what_differs
-from imagebuilder.comparison.members import Member, of_initrd, of_squashfs
+from imagebuilder.comparison.members import Member, of_initrd
+from imagebuilder.comparison.roots import of_root
 from imagebuilder.errors import HostError, StepError
-from imagebuilder.image import ARTEFACTS, INITRD, KERNEL, ROOTFS, sha256_of
+from imagebuilder.image import EROFS, INITRD, KERNEL, ROOTFS, artefact_names, rootfs_in, sha256_of
 from imagebuilder.progress import Cancel
 
 
@@ -55,7 +56,7 @@ def explain(one: Path, other: Path, work: Path, cancel: Cancel) -> tuple[Differe
     """
     return tuple(
         found
-        for name in ARTEFACTS
+        for name in artefact_names(rootfs_in(one))
         if sha256_of(one / name) != sha256_of(other / name)
         for found in _of_artefact(name, one / name, other / name, work, cancel)
     )
@@ -65,7 +66,8 @@ def _of_artefact(
     name: str, one: Path, other: Path, work: Path, cancel: Cancel
 ) -> Iterator[Difference]:
     readers: Mapping[str, Callable[[Path, Path, Cancel], Mapping[str, Member]]] = {
-        ROOTFS: of_squashfs,
+        ROOTFS: of_root,
+        EROFS: of_root,
         INITRD: of_initrd,
     }
     if name not in readers:

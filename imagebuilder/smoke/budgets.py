@@ -27,10 +27,8 @@ _FOUR_GIB = 1 << 32  # https://github.com/ipxe/ipxe/issues/526: an initrd of tha
 
 
 def sizes_of(image: Image | Subject) -> dict[str, int]:
-    """Return the bytes of an image's kernel, initrd and rootfs, by the files' names."""
-    if isinstance(image, Subject):
-        return dict(image.sizes)
-    return {each.name: each.size for each in image.facts.artefacts if each.name in _BOOTED}
+    """Return the bytes of an image's kernel, initrd and rootfs, by the files' common names."""
+    return dict(subject_of(image).sizes)
 
 
 def judge(

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from imagebuilder.errors import StepError
-from imagebuilder.image import BOOT_SCRIPT, ROOTFS
+from imagebuilder.image import BOOT_SCRIPT, ROOTFS_NAMES
 from imagebuilder.smoke.network import quoted
 from imagebuilder.smoke.packets import PARTS, Capture
 from imagebuilder.smoke.qmp import Monitor
@@ -105,7 +105,7 @@ class Instruments:
                 maxlen=_CAPTURED_BYTES,
                 file=str(self._file("initrd")),
             )
-        if self._part == 2 and self._watch.asked_for(ROOTFS):
+        if self._part == 2 and self._watch.asked_for(*ROOTFS_NAMES):
             self._part = 3
             self._ask("object-del", id=_FILTER)
 

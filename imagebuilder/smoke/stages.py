@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
+from imagebuilder.image import BOOT_SCRIPT, EROFS, INITRD, KERNEL, ROOTFS
 
 FIRMWARE = "firmware started"
 DHCP = "DHCP answered"
@@ -13,6 +13,7 @@ FETCHED = {
     KERNEL: "kernel fetched",
     INITRD: "initrd fetched",
     ROOTFS: "rootfs fetched",
+    EROFS: "rootfs fetched",
 }
 KERNEL_STARTED = "kernel started"
 ROOT_SWITCHED = "root switched"

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imagebuilder.errors import InputError
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS, Image, root_args, sha256_of
+from imagebuilder.image import (
+    BOOT_SCRIPT,
+    INITRD,
+    KERNEL,
+    ROOTFS,
+    Image,
+    common_name,
+    root_args,
+    sha256_of,
+)
 from imagebuilder.names import check_name
 from imagebuilder.smoke.sources import Served
 
@@ -27,7 +36,8 @@ class Subject:
         files: what a machine may ask for, by path; of the names of an image's files.
         script: the path of its boot script.
         smoke_dir: the folder for the report and the logs.
-        sizes: the bytes of kernel, initrd and root file system, by their names.
+        sizes: the bytes of kernel, initrd and root file system, by their names; the last by
+            ROOTFS, whatever it is.
         text: the boot script, where ``files`` has none.
         kernel_release: what ``uname -r`` should say; "" if that is not known.
         source: where it comes from, for the reader of the report; "" for an image of the project.
@@ -53,14 +63,14 @@ class Subject:
             id=image.id,
             files={
                 name: Served(name=name, source=image.path / name)
-                for name in (BOOT_SCRIPT, KERNEL, INITRD, ROOTFS)
+                for name in (BOOT_SCRIPT, KERNEL, INITRD, image.facts.rootfs_name)
             },
             script=BOOT_SCRIPT,
             smoke_dir=image.smoke_dir,
             sizes={
-                each.name: each.size
+                common_name(each.name): each.size
                 for each in image.facts.artefacts
-                if each.name in (KERNEL, INITRD, ROOTFS)
+                if common_name(each.name) in (KERNEL, INITRD, ROOTFS)
             },
             kernel_release=image.facts.kernel_release,
             verify=image.verify,

@@ -240,10 +240,10 @@ class Watch:
         """Return what counts of a time, so much of which the machine was idle."""
         return seconds + idle * (self._slowness - 1)
 
-    def asked_for(self, name: str) -> bool:
-        """Whether the guest asked for a file of the image."""
+    def asked_for(self, *names: str) -> bool:
+        """Whether the guest asked for one of these files of the image."""
         with self._lock:
-            return any(each.name == name for each in self.transfers.values())
+            return any(each.name in names for each in self.transfers.values())
 
     @property
     def quiet_seconds(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from imagebuilder.command import Result
 from imagebuilder.engines import Input, Made, Request, Step, StepSpec
 from imagebuilder.engines.direct.tree import Tree
-from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, measure
+from imagebuilder.image import FACTS, ROOTFS, Image, ImageFacts, artefact_names, measure, rootfs_of
 from imagebuilder.image import PACKAGES as PACKAGES_FILE
 from imagebuilder.project import Project
 
@@ -27,10 +27,11 @@ def written(folder: Path, files: dict[str, str]) -> None:
         path.write_text(textwrap.dedent(text[1:]) if text.startswith("\n ") else text)
 
 
-def small_image(folder: Path, *, kernel_args: tuple[str, ...] = ()) -> Image:
+def small_image(folder: Path, *, kernel_args: tuple[str, ...] = (), rootfs: str = ROOTFS) -> Image:
     """Write an image into a folder: the facts are true, the artefacts are lines of text."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ARTEFACTS:
+    names = artefact_names(rootfs)
+    for name in names:
         (folder / name).write_text(f"this is {name}\n")
     (folder / PACKAGES_FILE).write_text(
         '{"format":1,"packages":[{"name":"a","version":"1","arch":"all"}]}'
@@ -45,7 +46,7 @@ def small_image(folder: Path, *, kernel_args: tuple[str, ...] = ()) -> Image:
         kernel_args=kernel_args,
         tree_size=1,
         package_count=1,
-        artefacts=tuple(measure(folder / name) for name in ARTEFACTS),
+        artefacts=tuple(measure(folder / name) for name in names),
         steps=(),
         tools={},
     )
@@ -89,7 +90,8 @@ class FakeEngine:
         (into / "logs").mkdir()
         (into / "logs/configure.log").write_text("what the tools said\n")
         self.before_make(request, into)
-        for name in ("vmlinuz", "initrd.img", "rootfs.squashfs"):
+        rootfs = rootfs_of(request.resolved.recipe.image.filesystem)
+        for name in ("vmlinuz", "initrd.img", rootfs):
             (into / name).write_text(f"{name} of\n{request.kickstart.text}")
         (into / "packages.json").write_text('{"format":1,"packages":[]}')
         self.after_make(request, into)

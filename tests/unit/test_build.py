@@ -84,6 +84,16 @@ def test_a_whole_image(world: World) -> None:
     assert "root=live:${base}rootfs.squashfs" in (image.path / "boot.ipxe").read_text()
 
 
+def test_an_erofs_is_named_for_what_it_is(world: World) -> None:
+    recipe = FILES["recipes/r.toml"] + '[image]\nfilesystem = "erofs"\ncompression = "lz4"\n'
+    world.make_project({"recipes/r.toml": recipe})
+    image = build(world.plan())
+    image.verify()
+    assert image.rootfs == image.path / "rootfs.erofs"
+    assert "root=live:${base}rootfs.erofs " in (image.path / "boot.ipxe").read_text()
+    assert not (image.path / "rootfs.squashfs").exists()
+
+
 def test_nothing_is_made_twice(world: World) -> None:
     image = build(world.plan())
     before = image.path.stat()

@@ -40,6 +40,8 @@ def test_a_host_that_lacks_everything(
     assert findings["namespaces"].state == "missing"
     assert findings["the rack's network"].state == "warning"
     assert findings["kvm"].state == "warning"
+    assert findings["erofs"].state == "warning"
+    assert findings["erofs"].fix == "sudo apt-get install erofs-utils"
     assert findings["python"].state == "ok"
     assert "[mirrors]" in findings["packages of debian-12"].fix
     assert "trixie main" in findings["packages of debian-13"].fix

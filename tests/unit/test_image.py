@@ -7,7 +7,18 @@ from fakes import small_image
 from pydantic import ValidationError
 
 from imagebuilder.errors import InputError
-from imagebuilder.image import FACTS, Image, boot_script, measure
+from imagebuilder.image import (
+    EROFS,
+    FACTS,
+    ROOTFS,
+    Image,
+    artefact_names,
+    boot_script,
+    common_name,
+    measure,
+    rootfs_in,
+    rootfs_of,
+)
 
 
 @pytest.fixture
@@ -25,6 +36,16 @@ def test_a_whole_image(built: Path) -> None:
         "rootfs.squashfs",
     ]
     assert image.packages().packages[0].name == "a"
+
+
+def test_an_image_whose_root_is_an_erofs(built: Path, tmp_path: Path) -> None:
+    image = small_image(tmp_path / "other", rootfs=EROFS)
+    image.verify()
+    assert image.rootfs.name == image.facts.rootfs_name == rootfs_of("erofs") == "rootfs.erofs"
+    assert (rootfs_in(image.path), rootfs_in(built)) == (EROFS, ROOTFS)
+    assert {each.name for each in image.facts.artefacts} == set(artefact_names(EROFS))
+    common = [common_name(name) for name in artefact_names(EROFS)]
+    assert common == list(artefact_names(ROOTFS))
 
 
 def test_a_changed_byte_is_found(built: Path) -> None:

@@ -37,6 +37,7 @@ FRAGMENT_B = """
     echo one
     %end
     """
+LZ4 = "    compression = 'lz4'\n"
 SECRETS = """
     rootpw --plaintext geheim
     user --name=op --password=geheim --plaintext
@@ -167,6 +168,10 @@ CHANGES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
         {"recipes/base.toml": RECIPE + "    [image]\n    compression_level = 4\n"},
         ("rootfs", "image"),
     ),
+    "the file system": (
+        {"recipes/base.toml": RECIPE + "    [image]\n    filesystem = 'erofs'\n" + LZ4},
+        ("rootfs", "image"),
+    ),
     "the summary": ({"recipes/base.toml": RECIPE.replace("a base", "the base")}, ("image",)),
     "a kernel argument": (
         {"recipes/base.toml": RECIPE.replace('"quiet"', '"quiet", "debug"')},
@@ -190,6 +195,17 @@ def test_what_changes_which_steps(
     }
     assert differ == set(steps)
     assert other.image_id != before.image_id
+
+
+def test_an_erofs_that_the_kernel_cannot_read_is_refused(
+    make_project: MakeProject, apt: FakePrograms
+) -> None:
+    recipe = RECIPE + "    [image]\n    filesystem = 'erofs'\n"
+    with pytest.raises(InputError, match=r"kernel of debian-12 \(6\.1\) reads") as caught:
+        planned(make_project({**FILES, "recipes/base.toml": recipe}))
+    assert caught.value.where
+    assert (caught.value.where.file, caught.value.where.line) == ("recipes/base.toml", 10)
+    assert 'compression = "lz4"' in caught.value.fix
 
 
 def test_the_name_and_the_order_of_fragments_count(
@@ -387,6 +403,7 @@ def test_a_plan_makes_no_files_in_the_project(base: Plan) -> None:
         ("small_level = 22", 22),
         ("compression = 'gzip'", 9),
         ("compression = 'xz'", None),
+        ("filesystem = 'erofs'\n    compression = 'lz4'", 12),
     ],
 )
 def test_a_small_image_is_another_image_that_is_packed_in_another_way(

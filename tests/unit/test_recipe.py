@@ -62,6 +62,17 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         ("[image]\ncompression = 'xz'\ncompression_level = 3\n", 1, "takes no level"),
         ("[image]\ncompression = 'gzip'\ncompression_level = 10\n", 1, "takes 1 to 9"),
         ("[image]\ncompression = 'gzip'\nsmall_level = 10\n", 1, "takes 1 to 9"),
+        ("[image]\nfilesystem = 'ext4'\n", 2, "filesystem"),
+        (
+            "[image]\nfilesystem = 'erofs'\ncompression = 'gzip'\n",
+            1,
+            "erofs is made with lz4, zstd, xz here",
+        ),
+        (
+            "[image]\nfilesystem = 'erofs'\ncompression = 'lz4'\ncompression_level = 13\n",
+            1,
+            "takes 1 to 12",
+        ),
         ("[[checks]]\nunit = 'ssh.service'\n[[checks]]\nname = 'x'\n", 3, "one of the keys unit"),
         ("[[checks]]\nunit = 'ssh'\n", 2, "full name"),
         ("[[checks]]\nport = 0\n", 2, "port"),

@@ -16,10 +16,12 @@ from fakes import FakeEngine, MakeProject
 
 from imagebuilder import Image, Options, build_image, command, cpio, reproducible
 from imagebuilder.cli.main import main
+from imagebuilder.engines import erofs, rootfs
 from imagebuilder.errors import StepError
-from imagebuilder.image import ARTEFACTS
-from imagebuilder.progress import Cancel
+from imagebuilder.image import ARTEFACTS, EROFS, artefact_names
+from imagebuilder.progress import Cancel, Reporter
 from imagebuilder.project import Project
+from imagebuilder.recipe import ImageOptions
 from imagebuilder.reproducible import check, explain
 
 TIME = 1_700_000_000
@@ -44,6 +46,25 @@ def tree(tmp_path: Path) -> Path:
 def _dated(root: Path) -> None:
     for path in [*root.rglob("*"), root]:
         os.utime(path, (TIME, TIME), follow_symlinks=False)
+
+
+@pytest.mark.skipif(not erofs.version(), reason="no mkfs.erofs; run ci/setup --tests")
+def test_what_differs_in_an_erofs(tree: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for n, folder in enumerate(folders):
+        folder.mkdir()
+        for name in artefact_names(EROFS):
+            (folder / name).write_text(f"{name}\n")
+        (tree / "stamp").write_text(f"{n}\n")
+        _dated(tree)
+        options = ImageOptions(filesystem="erofs", compression="lz4")
+        rootfs.make(tree, folder, options, TIME, tmp_path / "log", Reporter(subject="r"))
+    work = tmp_path / "work"
+    work.mkdir()
+    found = [str(each) for each in explain(*folders, work, Cancel())]
+    assert found == ["rootfs.erofs: stamp: content\n    -0\n    +1"]
+    shutil.copyfile(folders[0] / EROFS, folders[1] / EROFS)
+    assert explain(*folders, work, Cancel()) == ()
 
 
 class Images:

@@ -99,6 +99,15 @@ def test_another_machine_takes_the_image(machines: Machines) -> None:
     assert machines.plan(machines.project("b")).up_to_date
 
 
+def test_an_image_whose_root_is_an_erofs_is_shared_as_well(machines: Machines) -> None:
+    recipe = FILES["recipes/r.toml"] + '[image]\nfilesystem = "erofs"\ncompression = "lz4"\n'
+    first = machines.build(machines.project("a", {"recipes/r.toml": recipe}))
+    second = machines.build(machines.project("b", {"recipes/r.toml": recipe}))
+    assert machines.engine.made == ["r"]
+    assert second.facts == first.facts
+    assert second.rootfs.read_bytes() == first.rootfs.read_bytes()
+
+
 def test_a_changed_recipe_is_made(machines: Machines) -> None:
     machines.build(machines.project("a"))
     changed = machines.project("b", {"kickstarts/a.ks": "timezone Etc/UTC\n"})

@@ -19,6 +19,7 @@ from imagebuilder.cli.main import main
 from imagebuilder.errors import CatalogError, InputError
 from imagebuilder.image import (
     BOOT_SCRIPT,
+    EROFS,
     INITRD,
     KERNEL,
     ROOTFS,
@@ -85,6 +86,24 @@ def test_a_release_of_a_folder_is_served_from_its_files(catalog: Path, tmp_path:
     assert script
     for path in subject.files:
         assert path == subject.script or "${base}" + path in script.read_text()
+
+
+def test_a_release_whose_root_is_an_erofs(tmp_path: Path) -> None:
+    image = small_image(tmp_path / "image", rootfs=EROFS)
+    catalog = Catalog.open(str(tmp_path / "catalog"))
+    pipeline.publish_image(
+        Project.open(_project(tmp_path)), image, None, catalog=catalog, override="a test"
+    )
+    release = catalog.show("base", "testing")
+    root = release.artefact("rootfs")
+    assert root
+    assert root.name == EROFS
+    subject = subjects.release_subject("base@testing", catalog, tmp_path / "out")
+    assert {each.name for each in subject.files.values()} == {BOOT_SCRIPT, KERNEL, INITRD, EROFS}
+    built = Subject.of_image(image)
+    assert subject.sizes == built.sizes
+    assert built.sizes[ROOTFS] == image.rootfs.stat().st_size
+    assert built.local(EROFS) == image.rootfs
 
 
 def test_a_release_of_a_public_bucket_has_its_urls(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from imagebuilder.catalog.model import Release
 from imagebuilder.distro import Arch, Distro, find
 from imagebuilder.errors import InputError
+from imagebuilder.image import EROFS
 
 
 class ExportModel(BaseModel):
@@ -63,6 +64,11 @@ def distro_of(distro: str) -> Distro | None:
 def when(time: str) -> datetime:
     """Return a time of the models."""
     return datetime.strptime(time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def root_of(name: str) -> str:
+    """Return what a root file system is, by its file's name: ``squashfs`` or ``erofs``."""
+    return "erofs" if name == EROFS else "squashfs"
 
 
 def digest_of(release: Release, role: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from imagebuilder.catalog import layout
-from imagebuilder.catalog.exports.file import ExportModel, File, when
+from imagebuilder.catalog.exports.file import ExportModel, File, root_of, when
 from imagebuilder.catalog.exports.place import Place
 from imagebuilder.catalog.exports.view import RecipeView
 from imagebuilder.catalog.model import UNIT, Release, ReleaseArtefact, Role
@@ -25,7 +25,7 @@ _LIMIT = 1 << 20  # bytes of a manifest, for IMS
 _TYPES: dict[Role, str] = {
     "kernel": "application/vnd.cray.image.kernel",
     "initrd": "application/vnd.cray.image.initrd",
-    "rootfs": "application/vnd.cray.image.rootfs.squashfs",
+    "rootfs": "application/vnd.cray.image.rootfs.",  # and what it is; IMS knows squashfs
 }
 _PARAMETERS = "application/vnd.cray.image.parameters.boot"
 
@@ -97,7 +97,8 @@ def _blobs(
         path = f"{place.bucket}/{key}"
         md5 = known.get(path) or _md5(store, each, reporter)
         link = Link(path=path, etag=found.etag.strip('"'))
-        yield Artifact(type=_TYPES[each.role], md5=md5, link=link)
+        what = root_of(each.name) if each.role == "rootfs" else ""
+        yield Artifact(type=_TYPES[each.role] + what, md5=md5, link=link)
 
 
 def _known(release: Release, target: ObjectStore) -> dict[str, str]:

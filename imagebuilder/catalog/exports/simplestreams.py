@@ -12,16 +12,22 @@ from email.utils import format_datetime
 from typing import Literal
 
 from imagebuilder.catalog import layout
-from imagebuilder.catalog.exports.file import ExportModel, File, debian_arch, distro_of, when
+from imagebuilder.catalog.exports.file import (
+    ExportModel,
+    File,
+    debian_arch,
+    distro_of,
+    root_of,
+    when,
+)
 from imagebuilder.catalog.exports.view import ChannelView, RecipeView, State
 from imagebuilder.catalog.model import Channel, Line, Release, Role, Version
 from imagebuilder.image import Sha256
 
-# What MAAS calls the files of a release.
+# What MAAS calls the files of a release; of roots it knows the squashfs.
 _TYPES: dict[Role, str] = {
     "kernel": "boot-kernel",
     "initrd": "boot-initrd",
-    "rootfs": "squashfs",
     "packages": "manifest",
 }
 
@@ -159,15 +165,19 @@ def _product(channel: ChannelView) -> Product:
 
 
 def _items(release: Release) -> dict[str, Item]:
+    types = {
+        each: root_of(each.name) if each.role == "rootfs" else _TYPES.get(each.role)
+        for each in release.artefacts
+    }
     return {
-        _TYPES[each.role]: Item(
-            ftype=_TYPES[each.role],
+        ftype: Item(
+            ftype=ftype,
             path=layout.blob_key(each.sha256),
             sha256=each.sha256,
             size=each.size,
         )
-        for each in release.artefacts
-        if each.role in _TYPES
+        for each, ftype in types.items()
+        if ftype
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from imagebuilder import distro
+from imagebuilder.engines import erofs
 from imagebuilder.engines.base import Request
 from imagebuilder.engines.direct import (
     fate,
@@ -51,6 +52,7 @@ def check(request: Request) -> tuple[str, ...]:
         lambda: _selinux(request),
         lambda: preseed.notes(preseed.answers(resolved)),
         lambda: _files(request),
+        lambda: _filesystem(request),
     )
     for look in looks:
         try:
@@ -67,6 +69,18 @@ def _selinux(request: Request) -> None:
     problem = selinux.problem(request.kickstart, args)
     if problem:
         raise problem
+
+
+def _filesystem(request: Request) -> None:
+    resolved = request.resolved
+    options = resolved.recipe.image
+    why = erofs.why_not(options, resolved.distro) if options.filesystem == "erofs" else ""
+    if why:
+        raise InputError(
+            why,
+            where=resolved.place("image.filesystem"),
+            fix='say compression = "lz4", take a newer Debian, or filesystem = "squashfs"',
+        )
 
 
 def _files(request: Request) -> None:

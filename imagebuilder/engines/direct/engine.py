@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from imagebuilder import cache, sandbox, tools
-from imagebuilder.engines import messages, squashfs
+from imagebuilder.engines import messages, rootfs
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
     checking,
@@ -37,11 +37,12 @@ from imagebuilder.engines.direct.sources import Sources, find_sources
 from imagebuilder.errors import HostError, Location, StepError, listed
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.lockfile import Change, LockedPackage, LockFile
+from imagebuilder.recipe import ImageOptions
 from imagebuilder.steady import once
 
 _NAMED = 5  # files that an error names
 _TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
-_TOOLS = ("mmdebstrap", "apt-get", "mksquashfs", "unshare", "setpriv")
+_TOOLS = ("mmdebstrap", "apt-get", "unshare", "setpriv")
 
 
 class DamagedLayer(Exception):  # noqa: N818 - no error of a user's: it is mended at once
@@ -49,7 +50,7 @@ class DamagedLayer(Exception):  # noqa: N818 - no error of a user's: it is mende
 
 
 class DirectEngine:
-    """Makes images of Debian releases with mmdebstrap, dracut and squashfs-tools."""
+    """Makes images of Debian releases with mmdebstrap, dracut and squashfs-tools or erofs-utils."""
 
     def check(self, request: Request) -> tuple[str, ...]:
         """Refuse what cannot be honoured; see :class:`~imagebuilder.engines.base.Engine`."""
@@ -88,12 +89,12 @@ class DirectEngine:
                 ),
             ),
             StepSpec(
-                name=squashfs.STEP,
+                name=rootfs.STEP,
                 after="configure",
-                text=f"make the squashfs with {squashfs.described(resolved.recipe.image)}",
+                text=f"make the {rootfs.described(resolved.recipe.image)}",
                 inputs=(
                     inputs.ENGINE,
-                    Input.of("compression", " ".join(squashfs.arguments(resolved.recipe.image))),
+                    Input.of("compression", " ".join(rootfs.arguments(resolved.recipe.image))),
                 ),
             ),
         )
@@ -170,7 +171,9 @@ class DirectEngine:
 
     def make(self, request: Request, steps: tuple[Step, ...], into: Path, *, again: bool) -> Made:
         """Run the worker in namespaces of its own, under the lock of its package layer."""
+        packing = request.resolved.recipe.image
         tools.need(*_TOOLS)
+        rootfs.see_that_it_can(packing)
         why_not = sandbox.why_not_enclosed()
         if why_not:
             raise HostError(
@@ -190,7 +193,7 @@ class DirectEngine:
             ThreadPoolExecutor(1) as beside,
             cache.work_folder(request.cache_dir / "work", request.resolved.name) as work,
         ):
-            versions = beside.submit(tools.versions, "mmdebstrap", "mksquashfs")
+            versions = beside.submit(_versions, packing)
             making = orders.Making(
                 request=request,
                 stages=found,
@@ -348,6 +351,10 @@ class DirectEngine:
             offline=request.offline,
             max_age=request.resolved.project.settings.mirrors_age,
         )
+
+
+def _versions(packing: ImageOptions) -> dict[str, str]:
+    return {**tools.versions("mmdebstrap"), **rootfs.versions(packing)}
 
 
 @lru_cache(maxsize=256)

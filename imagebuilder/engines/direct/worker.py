@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from imagebuilder import command, cpio, sandbox
-from imagebuilder.engines import messages, squashfs
+from imagebuilder.engines import messages, rootfs
 from imagebuilder.engines.direct import (
     addition,
     image_sources,
@@ -32,7 +32,7 @@ from imagebuilder.engines.direct.seal import seal
 from imagebuilder.engines.direct.stopwatch import Stopwatch
 from imagebuilder.engines.direct.tree import Tree, tree_size
 from imagebuilder.errors import ImageBuilderError, StepError
-from imagebuilder.image import INITRD, KERNEL, PACKAGES, ROOTFS
+from imagebuilder.image import INITRD, KERNEL, PACKAGES
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
@@ -125,7 +125,7 @@ def _work(
     )
     installed = packages.listed(tree)
     (job.into / PACKAGES).write_text(installed.model_dump_json(indent=1) + "\n")
-    # dracut and mksquashfs only read the tree, and what dracut writes is mounted over it.
+    # dracut and what packs the root only read the tree, and what dracut writes is mounted over it.
     with ThreadPoolExecutor(2) as pool:
         making_initrd = pool.submit(_make_initrd, tree, release, job, layer, watch)
         making_rootfs = pool.submit(_make_rootfs, bare, job, tree.epoch, watch)
@@ -229,10 +229,10 @@ def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwat
 
 
 def _make_rootfs(bare: Path, job: Job, epoch: int, watch: Stopwatch) -> None:
-    with watch.step(squashfs.STEP, f"squashfs with {squashfs.described(job.image)}"):
-        squashfs.make(
+    with watch.step(rootfs.STEP, rootfs.described(job.image)):
+        rootfs.make(
             bare,
-            job.into / ROOTFS,
+            job.into,
             job.image,
             epoch,
             job.into / "logs/rootfs.log",

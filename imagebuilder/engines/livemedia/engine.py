@@ -66,6 +66,14 @@ class LivemediaEngine:
                     fix="write them in a %post section, or take out flat = false",
                 )
             )
+        if resolved.recipe.image.filesystem != "squashfs":
+            errors.append(
+                InputError(
+                    "the livemedia engine makes no EROFS",
+                    where=resolved.place("image.filesystem"),
+                    fix='say filesystem = "squashfs"',
+                )
+            )
         notes: tuple[str, ...] = ()
         for look in (
             lambda: refusals.check(request),

@@ -151,6 +151,12 @@ KERNEL: tuple[Badness, ...] = (
     ),
     bad(
         "fatal",
+        r"erofs: .*unidentified algorithms",
+        "this kernel cannot read an EROFS that is compressed in this way",
+        "choose another compression in the recipe's [image] table: lz4",
+    ),
+    bad(
+        "fatal",
         r"softdog: Initiating system reboot",
         "the guest's watchdog restarted it, since nobody fed it",
         "look at what opened /dev/watchdog and then hung",

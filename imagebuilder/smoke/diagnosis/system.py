@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagebuilder.image import ROOTFS
+from imagebuilder.image import ROOTFS, ROOTFS_NAMES
 from imagebuilder.smoke.diagnosis.words import address_story, before_that, how_much
 from imagebuilder.smoke.report import Failure
 from imagebuilder.smoke.stages import (
@@ -24,9 +24,10 @@ def no_root(boot: Boot) -> Failure | None:
     if boot.fatal and not boot.fatal_follows:
         return None
     said = f" (on the console: {boot.fatal.meaning})" if boot.fatal else _waits(boot)
-    if any(each.name == ROOTFS for each in boot.transfers):
+    asked = next((each.name for each in boot.transfers if each.name in ROOTFS_NAMES), "")
+    if asked:
         return Failure(
-            what=f"the initrd did not get the whole root file system{how_much(boot, ROOTFS)}{said}"
+            what=f"the initrd did not get the whole root file system{how_much(boot, asked)}{said}"
             + before_that(boot),
             fix="raise memory_mib in the recipe's [smoke] table if the guest has no room for it, "
             "boot_timeout if it was only slow",

@@ -7,7 +7,16 @@ from typing import Protocol
 import pytest
 
 from imagebuilder.catalog import Catalog, Release, TestEvidence
-from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, Package, PackageList, measure
+from imagebuilder.image import (
+    FACTS,
+    ROOTFS,
+    Image,
+    ImageFacts,
+    Package,
+    PackageList,
+    artefact_names,
+    measure,
+)
 
 
 class MakeImage(Protocol):
@@ -22,6 +31,7 @@ def image_at(
     packages: dict[str, str] | None = None,
     distro: str = "debian-12",
     few: bool = False,
+    rootfs: str = ROOTFS,
 ) -> Image:
     """Write a small image: the facts are true, the contents are noise.
 
@@ -31,7 +41,8 @@ def image_at(
     image_id = hashlib.sha256(f"{name} {seed}".encode()).hexdigest()[:16]
     path = folder / name / image_id
     path.mkdir(parents=True)
-    for n, each in enumerate(ARTEFACTS):
+    names = artefact_names(rootfs)
+    for n, each in enumerate(names):
         # The kernel is the same for all, so that there is something to share.
         (path / each).write_bytes(b"kernel" * 100 if n == 0 else source.randbytes(size + n))
     installed = PackageList(
@@ -40,7 +51,7 @@ def image_at(
             for each, version in (packages or {}).items()
         )
     )
-    for each in ARTEFACTS[3:] if few else ["packages.json"]:
+    for each in names[3:] if few else ["packages.json"]:
         (path / each).write_text(installed.model_dump_json())
     facts = ImageFacts(
         id=image_id,
@@ -53,7 +64,7 @@ def image_at(
         kernel_args=("console=ttyS0", "quiet"),
         tree_size=123456,
         package_count=0,
-        artefacts=tuple(measure(path / each) for each in ARTEFACTS),
+        artefacts=tuple(measure(path / each) for each in names),
         steps=(),
         tools={"mksquashfs": "mksquashfs version 4.5.1\t(2022)"},
     )

@@ -15,12 +15,13 @@ from imagebuilder.catalog import Catalog, Release, Retention
 from imagebuilder.catalog.exports import writing
 from imagebuilder.cli import export_verbs
 from imagebuilder.errors import CatalogError, InputError, Interrupted
+from imagebuilder.image import EROFS
 from imagebuilder.policies import ExportFormat, Exports
 from imagebuilder.progress import Cancel, Event
 from imagebuilder.stores import FileStore
 
 from . import export_schemas as schemas
-from .conftest import MakeImage, passing
+from .conftest import MakeImage, image_at, passing
 
 BASE = "http://images.example/pxe/"
 EXPORTS = Exports(formats=("fcos", "simplestreams", "matchbox", "oci"), url=BASE)
@@ -146,6 +147,17 @@ def test_what_is_exported(catalog: Catalog, root: Path, three: list[Release]) ->
         for each in read(root / "exports/oci/base/index.json")["manifests"]
     }
     assert tags == {"testing", "stable", *(each.version for each in three)}
+
+
+def test_a_root_that_is_no_squashfs_is_not_called_one(
+    catalog: Catalog, root: Path, tmp_path: Path
+) -> None:
+    image = image_at(tmp_path / "images", rootfs=EROFS)
+    release = catalog.publish(image, channel="testing", evidence=passing(image))
+    products = read(root / "streams/v1/base/testing.json")["products"]
+    (items,) = (each["versions"][release.version]["items"] for each in products.values())
+    assert set(items) == {"boot-kernel", "boot-initrd", "erofs", "manifest"}
+    assert {name: each["ftype"] for name, each in items.items()} == {name: name for name in items}
 
 
 def test_nothing_is_written_when_nothing_changed(

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from imagebuilder import cpio
-from imagebuilder.image import ARTEFACTS, FACTS, Image, ImageFacts, Package, PackageList, measure
+from imagebuilder.image import (
+    EROFS,
+    FACTS,
+    ROOTFS,
+    Image,
+    ImageFacts,
+    Package,
+    PackageList,
+    artefact_names,
+    measure,
+)
 
 TIME = 1_700_000_000
 
@@ -72,6 +82,7 @@ def make(
     report: dict[str, Any] | None = None,
     modes: dict[str, int] | None = None,
     owner: int = 0,
+    rootfs: str = ROOTFS,
     **facts: Any,
 ) -> Image:
     """Make an image that is other than the first in what is given; None takes away.
@@ -86,13 +97,14 @@ def make(
         report: what its test found; ``{}``: it was not tested.
         modes: permissions of files of the root file system.
         owner: the UID of all of them.
+        rootfs: the name of the root file system, which says what it is.
         facts: what of ``image.json`` is other.
     """
-    said = repr((name, tree, initrd, packages, kickstart, report, modes, owner, facts))
+    said = repr((name, tree, initrd, packages, kickstart, report, modes, owner, rootfs, facts))
     image_id = hashlib.sha256(said.encode()).hexdigest()[:16]
     path = folder / "build" / name / image_id
     path.mkdir(parents=True)
-    _root(path, {**TREE, **(tree or {})}, {**_MODES, **(modes or {})}, owner)
+    _root(path, {**TREE, **(tree or {})}, {**_MODES, **(modes or {})}, owner, rootfs)
     (path / "initrd.img").write_bytes(
         cpio.archive(
             [
@@ -133,7 +145,7 @@ def make(
             "kernel_args": ["quiet"],
             "tree_size": 1_000_000,
             "package_count": len(listed.packages),
-            "artefacts": [measure(path / each) for each in ARTEFACTS],
+            "artefacts": [measure(path / each) for each in artefact_names(rootfs)],
             "steps": [],
             "tools": {},
         }
@@ -143,7 +155,9 @@ def make(
     return Image.open(path)
 
 
-def _root(path: Path, tree: dict[str, str | None], modes: dict[str, int], owner: int) -> None:
+def _root(
+    path: Path, tree: dict[str, str | None], modes: dict[str, int], owner: int, rootfs: str
+) -> None:
     root = path / "tree"
     for name, text in tree.items():
         if text is None:
@@ -158,14 +172,21 @@ def _root(path: Path, tree: dict[str, str | None], modes: dict[str, int], owner:
         else:
             there.write_text(text)
             there.chmod(modes.get(name, 0o644))
-    subprocess.run(
-        [
-            "mksquashfs", str(root), str(path / "rootfs.squashfs"), "-quiet", "-no-progress",
+    if rootfs == EROFS:
+        argv = [
+            "mkfs.erofs", "--quiet", "-zlz4", f"--force-uid={owner}", "--force-gid=0",
+            str(path / rootfs), str(root),
+        ]  # fmt: skip
+    else:
+        argv = [
+            "mksquashfs", str(root), str(path / rootfs), "-quiet", "-no-progress",
             "-force-uid", str(owner), "-force-gid", "0", "-processors", "1",
-        ],
+        ]  # fmt: skip
+    subprocess.run(
+        argv,
         check=True,
         capture_output=True,
         timeout=60,
         env={**os.environ, "SOURCE_DATE_EPOCH": str(TIME)},
-    )  # fmt: skip
+    )
     shutil.rmtree(root)

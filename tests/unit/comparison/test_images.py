@@ -15,7 +15,9 @@ from imagebuilder import cpio
 from imagebuilder.comparison import Comparison, compare_images
 from imagebuilder.comparison.boots import Boots
 from imagebuilder.comparison.members import of_initrd
+from imagebuilder.engines import erofs
 from imagebuilder.errors import StepError
+from imagebuilder.image import EROFS
 from imagebuilder.options import Options
 from imagebuilder.progress import Cancel
 
@@ -307,6 +309,23 @@ def test_a_root_file_system_that_fills_the_disk_is_refused(
     with pytest.raises(StepError, match=said):
         compared(tree={"usr/bin/large": "x" * 100_000})
     assert list((compared.folder / "cache/work").iterdir()) == []
+
+
+@pytest.mark.skipif(not erofs.version(), reason="no mkfs.erofs; run ci/setup --tests")
+def test_a_root_that_is_an_erofs_is_looked_into(compared: Compared) -> None:
+    assert compared.told(rootfs=EROFS) == ["~ setting image.filesystem: squashfs → erofs"]
+    changed = compared(rootfs=EROFS, tree={"etc/motd": "hi\n"}, modes={"etc/secret": 0o600})
+    assert [str(each) for each in changed.differences] == [
+        "~ setting image.filesystem: squashfs → erofs",
+        "~ file /etc/motd: size 6 B → size 3 B",
+        "~ file /etc/secret: mode 0640 → mode 0600",
+    ]
+    assert "rootfs" in {each.name for each in changed.measures}
+    first = make(compared.folder / "both", rootfs=EROFS)
+    second = make(compared.folder / "both", rootfs=EROFS, tree={"etc/motd": "hi\n"})
+    both = compare_images(first, second, options=Options.make(cache_dir=compared.folder / "cache"))
+    assert [str(each) for each in both.differences] == ["~ file /etc/motd: size 6 B → size 3 B"]
+    assert "rootfs.erofs" in {each.name for each in both.measures}
 
 
 def test_archives_that_lead_backwards_or_stand_in_each_other(tmp_path: Path) -> None:

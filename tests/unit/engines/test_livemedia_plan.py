@@ -367,6 +367,15 @@ def test_where_it_makes_the_whole_itself_dracut_is_its_own(
     assert "install" in changed(first, other)
 
 
+def test_it_makes_no_erofs(make_project: MakeProject, tmp_path: Path) -> None:
+    more = '[image]\nfilesystem = "erofs"\ncompression = "lz4"'
+    request = request_of(make_project, tmp_path, more=more)
+    with pytest.raises(InputError, match="the livemedia engine makes no EROFS") as caught:
+        plan_image(request.resolved.project, "r", Options.make(cache_dir=tmp_path / "cache"))
+    assert caught.value.where
+    assert caught.value.where.key == "image.filesystem"
+
+
 def test_files_need_a_root_that_is_packed(make_project: MakeProject, tmp_path: Path) -> None:
     more = '[[files]]\nsource = "x"\npath = "/etc/x"\n[livemedia]\nflat = false'
     request = request_of(make_project, tmp_path, more=more)

@@ -31,6 +31,9 @@ FATAL = {
     "dracut-initqueue[570]: mount: /run/initramfs/squashfs: wrong fs type, bad option": "damaged",
     "SQUASHFS error: Unable to read inode 0x1234": "Unable to read inode",
     'squashfs: SQUASHFS error: Filesystem uses "lz4" compression. This is not supported': "",
+    "erofs: (device loop0): z_erofs_parse_cfgs: unidentified algorithms 8, please upgrade kernel": (
+        "cannot read an EROFS"
+    ),
     "dracut: FATAL: Failed to find a root filesystem in /tmp/curl_fetch_url0/rootfs.squashfs.": (
         "cannot mount it"
     ),

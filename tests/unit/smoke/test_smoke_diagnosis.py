@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, ROOTFS
+from imagebuilder.image import BOOT_SCRIPT, EROFS, INITRD, KERNEL, ROOTFS
 from imagebuilder.smoke import one_path
 from imagebuilder.smoke.diagnosis import diagnose
 from imagebuilder.smoke.guest import Said
@@ -198,6 +198,10 @@ CASES: list[tuple[Boot, str]] = [
             findings=(finding("a mount failed: /srv"), finding("too late", seconds=6.0)),
         ),
         "a mount failed: /srv; then the boot ended in an emergency shell (on the console: the line",
+    ),
+    (
+        boot(KERNEL_STARTED, transfers=(transfer(EROFS, 200, 2 << 20, 1 << 20),)),
+        "the whole root file system: 1.0 of 2.0 MiB of rootfs.erofs were sent; the transfer was",
     ),
     (
         boot(FETCHED[ROOTFS], waits_for="dracut-pre-mount.service"),
