@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import initrd_reuse, layers
+from imagebuilder.engines.direct import layers, overlay
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.packages import (
     DIVERTED,
@@ -51,7 +51,7 @@ class Changes(BaseModel):
 
     Attributes:
         lowest: the id of the lowest layer.
-        changed: what differs, by path, in :func:`~.initrd_reuse.changes`' words.
+        changed: what differs, by path, in :func:`~.overlay.changes`' words.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,7 +102,7 @@ def install(task: Task, below: Below, reporter: Reporter) -> None:
     before = changes(there)
     told = Changes(
         lowest=before.lowest,
-        changed={**before.changed, **initrd_reuse.changes(upper, below.tree)},
+        changed={**before.changed, **overlay.changes(upper, below.tree)},
     )
     # Digests of small files, such as debconf's passwords, can be guessed from.
     (fresh / layers.CHANGES).touch(mode=0o600)

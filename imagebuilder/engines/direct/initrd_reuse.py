@@ -1,27 +1,26 @@
 """Initrds that are kept: dracut need not run when nothing that it reads has changed.
 
 An initrd follows from the package layer, from how dracut is called, and from those of the
-overlay's changes that dracut reads.  Which it reads cannot be known beforehand, but what it
-cannot read can: a path that is not in the initrd, lies in no folder of libraries, and of which
-not one word stands anywhere in dracut's scripts, programs and configuration, so that none of
-them could have asked for it.  Whatever differs beside such paths lets dracut run again.
+overlay's changes that dracut reads: what is in the initrd, what dracut's scripts may ask for (see
+:mod:`~imagebuilder.engines.direct.dracut_asks`), and libraries that programs found or may find.
+Whatever differs beside these lets an initrd stand.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import cache, files
+from imagebuilder.engines.direct import dracut_asks
 from imagebuilder.image import sha256_of
 
 FILE, FACTS = "initrd.img", "initrd.json"
@@ -29,35 +28,6 @@ RECORD = "logs/.initrd.json"  # beside an initrd that was made: what is kept of 
 _KEPT = 8  # initrds of one package layer; of those that differ little the last are wanted
 _HALF = 600  # seconds after which one that is not whole was left by a build that was killed
 _LAYERS = 32  # package layers of which initrds are kept
-
-# Where dracut and its scripts are, and what they are told; the programs that rules of udev and
-# modprobe name are taken as well.
-_DRACUT = (
-    "usr/lib/dracut",
-    "usr/bin/dracut",
-    "etc/dracut.conf",
-    "etc/dracut.conf.d",
-    "usr/lib/udev/rules.d",
-    "etc/udev/rules.d",
-    "usr/lib/modprobe.d",
-    "etc/modprobe.d",
-)
-_LARGEST = 4 << 20  # bytes of one of these
-# What is changed below these counts in any case: programs load what they find there.
-_LIBRARIES = re.compile(r"(usr/(local/)?)?lib(32|64|x32|exec)?(/|$)")
-# What package managers keep of packages, and what only people read.  Of these dracut's scripts and
-# the programs that they call ask nothing, though words of the paths stand in them.
-_RECORDS = re.compile(
-    r"var/lib/dpkg/(info|alternatives|triggers)(/|$)|var/lib/dpkg/(status|diversions)(-old)?$"
-    r"|var/lib/apt(/|$)|var/cache/(apt|debconf)(/|$)|var/log(/|$)"
-    r"|usr/share/(doc|man|info|locale|bug|lintian)(/|$)"
-)
-_WORD = re.compile(rb"[A-Za-z0-9]{3,}")
-_COMMENT = re.compile(rb"^[ \t]*#.*$", re.MULTILINE)
-# Words of nearly every path: that dracut's scripts have them says nothing.
-_COMMON = frozenset(
-    {b"etc", b"usr", b"var", b"bin", b"sbin", b"share", b"local", b"conf", b"cfg", b"txt", b"list"}
-)
 
 
 class Kept(BaseModel):
@@ -68,6 +38,8 @@ class Kept(BaseModel):
         changes: what the overlay had changed in the package layer, by path.
         taken: the paths in the initrd.
         family: the name of its family; "": an older program did not note it.
+        libraries: the names of all shared libraries of the tree that it was made of, without
+            their versions; None: an older program did not note them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +48,12 @@ class Kept(BaseModel):
     changes: dict[str, str]
     taken: frozenset[str]
     family: str = Field(default="", pattern=r"^[0-9a-z]{0,32}$")
+    libraries: frozenset[str] | None = None
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the files in it, without their folders."""
+        return frozenset(each.rsplit("/", 1)[-1] for each in self.taken)
 
 
 def place(cache_dir: Path) -> Path:
@@ -92,56 +70,6 @@ def family(words: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
-def changes(upper: Path, lower: Path) -> dict[str, str]:
-    """Return what an overlay changes, with what it is there now.
-
-    Args:
-        upper: where the overlay keeps its changes.
-        lower: the tree below it.
-    """
-    found: dict[str, str] = {}
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(upper / folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}".lstrip("/")
-                facts = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(facts.st_mode):
-                    waiting.append(path)
-                    marks = _marks(entry.path)
-                    if not marks and _is_same_folder(facts, lower / path):
-                        continue
-                    found[path] = f"{_mode(facts)} {marks}"
-                elif stat.S_ISLNK(facts.st_mode):
-                    found[path] = f"{_mode(facts)} {Path(entry.path).readlink()}"
-                elif stat.S_ISREG(facts.st_mode):
-                    # Its time is in the initrd, if the file is.
-                    digest = sha256_of(Path(entry.path))
-                    found[path] = f"{_mode(facts)} {facts.st_mtime_ns} {digest}"
-                else:  # a device 0/0 stands for what was removed
-                    found[path] = f"{_mode(facts)} {facts.st_rdev}"
-    return found
-
-
-def _mode(facts: os.stat_result) -> str:
-    return f"{facts.st_mode:o} {facts.st_uid}:{facts.st_gid}"
-
-
-def _marks(path: str) -> str:
-    """Return overlayfs' own marks on a folder: that it hides the one below it, or renames it."""
-    names = [name for name in os.listxattr(path, follow_symlinks=False) if ".overlay." in name]
-    told = [name for name in names if not name.endswith((".origin", ".impure", ".uuid"))]
-    return " ".join(f"{name}={os.getxattr(path, name).hex()}" for name in sorted(told))
-
-
-def _is_same_folder(facts: os.stat_result, below: Path) -> bool:
-    try:
-        return _mode(below.lstat()) == _mode(facts)
-    except OSError:
-        return False
-
-
 def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
     """Return an initrd that dracut would make again, byte for byte, or None.
 
@@ -150,7 +78,7 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
         wanted: the changes of the tree that an initrd is wanted for.
         tree: that tree, for dracut's scripts.
     """
-    named: frozenset[bytes] | None = None
+    asks: dracut_asks.Asks | None = None
     for folder in _newest_first(store, FACTS):
         kept = _read(folder)
         if kept is None:
@@ -158,10 +86,10 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
         differ = {
             path for path in {*kept.changes, *wanted} if kept.changes.get(path) != wanted.get(path)
         }
-        if differ and named is None:
-            named = words(tree)
-        if any(may_matter(path, kept.taken, named or frozenset()) for path in differ):
-            continue
+        if differ:
+            asks = asks or dracut_asks.read(tree)
+            if any(may_matter(path, kept, asks) for path in differ):
+                continue
         try:
             if sha256_of(folder / FILE) == kept.sha256:
                 cache.touch(folder / FACTS)
@@ -172,7 +100,9 @@ def find(store: Path, wanted: Mapping[str, str], tree: Path) -> Path | None:
     return None
 
 
-def keep(store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[str]) -> None:
+def keep(
+    store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[str], tree: Path
+) -> None:
     """Keep an initrd for builds to come; the oldest of too many are removed.
 
     Args:
@@ -180,6 +110,10 @@ def keep(store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[st
         made: the initrd.
         changed: the changes of the tree that it was made of.
         taken: the paths in it.
+        tree: that tree, for its libraries.
+
+    Raises:
+        OSError: the disk is full.
     """
     fresh = _new(store)
     try:
@@ -189,6 +123,7 @@ def keep(store: Path, made: Path, changed: Mapping[str, str], taken: Iterable[st
             changes=dict(changed),
             taken=frozenset(each.removeprefix("./") for each in taken),
             family=store.name,
+            libraries=dracut_asks.libraries(tree),
         )
         _note(fresh / FACTS, kept)
         if (made.parent / RECORD).parent.is_dir():
@@ -247,31 +182,29 @@ def _bound(store: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def may_matter(path: str, taken: frozenset[str], named: frozenset[bytes]) -> bool:
-    """Return whether dracut may have looked at a path.
+def may_matter(path: str, kept: Kept, asks: dracut_asks.Asks) -> bool:
+    """Return whether an initrd would be another one if a path were.
+
+    A library matters if the tree had one of that name in any version and place, which a program
+    may have found, or would have found now.  One that is new to the tree was asked for by no
+    program that worked.
 
     Args:
         path: relative to the root.
-        taken: the paths in the initrd.
-        named: the words of dracut's scripts.
+        kept: what is known of the initrd.
+        asks: what dracut may ask for.
     """
-    if path in taken or _LIBRARIES.match(path):
+    name = path.rsplit("/", 1)[-1]
+    if path in kept.taken:
         return True
-    if _RECORDS.match(path):
+    if dracut_asks.is_record(path):
         return False
-    found = set(_WORD.findall(path.encode(errors="surrogateescape"))) - _COMMON
-    return not found or not found.isdisjoint(named)
-
-
-def words(tree: Path) -> frozenset[bytes]:
-    """Return all words that stand in dracut's scripts, programs and configuration."""
-    found: set[bytes] = set()
-    for name in _DRACUT:
-        place = tree / name
-        for path in [place, *(place.rglob("*") if place.is_dir() else ())]:
-            if path.is_file() and path.stat().st_size <= _LARGEST:
-                found.update(_WORD.findall(_COMMENT.sub(b"", path.read_bytes())))
-    return frozenset(found)
+    if name in kept.names:  # it may be found in the other's place
+        return True
+    library = dracut_asks.library(name)
+    if library and (kept.libraries is None or library in kept.libraries):
+        return True
+    return asks.may_read(path)
 
 
 def _read(folder: Path) -> Kept | None:

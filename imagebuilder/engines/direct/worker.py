@@ -23,6 +23,7 @@ from imagebuilder.engines.direct import (
     initrd_reuse,
     install,
     layers,
+    overlay,
     packages,
     scripts,
 )
@@ -208,7 +209,7 @@ def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwat
     upper = job.work / "upper"
     changed = None
     if upper.exists():
-        changed = {**above.changed, **initrd_reuse.changes(upper, layer / "tree")}
+        changed = {**above.changed, **overlay.changes(upper, layer / "tree")}
     into = job.into / INITRD
     with watch.step(initrd.STEP, f"dracut for {release}"):
         initrd.copy_kernel(tree, release, job.into / KERNEL)
@@ -223,7 +224,7 @@ def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwat
                 return True
         taken = initrd.make(tree, release, into, watch.reporter)
         if changed is not None:
-            initrd_reuse.keep(store, into, changed, taken)
+            initrd_reuse.keep(store, into, changed, taken, tree.root)
         cpio.align(into)
     return False
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder import command
-from imagebuilder.engines.direct import initrd_reuse
+from imagebuilder.engines.direct import initrd_reuse, overlay
 from imagebuilder.engines.direct.tree import Tree
 from imagebuilder.engines.livemedia.arguments import OUR_DRACUT
 from imagebuilder.engines.livemedia.job import Job
@@ -118,7 +118,7 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
     """
     argv = arguments(tree, kernel.release, job.dracut)
     store = job.initrds / initrd_reuse.family([job.install_id, *argv])
-    changed = initrd_reuse.changes(job.work / "upper", job.work / "inner")
+    changed = overlay.changes(job.work / "upper", job.work / "inner")
     found = None if job.again else initrd_reuse.find(store, changed, tree.root)
     if found:
         try:
@@ -150,7 +150,7 @@ def make(tree: Tree, kernel: Kernel, job: Job, into: Path, reporter: Reporter) -
             fix="see in the log how dracut was called",
         )
     if paths is not None:
-        initrd_reuse.keep(store, into, changed, paths)
+        initrd_reuse.keep(store, into, changed, paths, tree.root)
     return False
 
 

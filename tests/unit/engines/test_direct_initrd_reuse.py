@@ -10,41 +10,49 @@ import pytest
 
 from imagebuilder.cache import entries
 from imagebuilder.engines.direct import initrd_reuse
-from imagebuilder.engines.direct.initrd_reuse import FILE, changes, find, keep, may_matter, words
+from imagebuilder.engines.direct.dracut_asks import Asks
+from imagebuilder.engines.direct.initrd_reuse import FILE, Kept, find, keep, may_matter
 
-NAMED = frozenset({b"multipath", b"modprobe", b"curl", b"ssh", b"vconsole"})
-TAKEN = frozenset({"usr/bin/bash", "etc/motd.d/taken"})
+KEPT = Kept(
+    sha256="",
+    changes={},
+    taken=frozenset({"usr/bin/bash", "etc/motd.d/taken", "usr/lib/libz.so.1"}),
+    libraries=frozenset({"libz", "libcurl"}),
+)
+ASKS = Asks(
+    names=frozenset({"curl", "ssh", "vconsole.conf"}),
+    patterns=frozenset({"fsck.*"}),
+    programs=frozenset({"curl"}),
+    endings=frozenset(),
+    folders=frozenset({"multipath"}),
+)
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
         ("etc/motd", False),
-        ("srv/data/table.csv", False),
         ("usr/local/bin/own-tool", False),
         ("etc/motd.d/taken", True),  # it is in the initrd
         ("usr/bin/bash", True),
-        ("usr/local/bin/curl", True),  # dracut takes programs by name, wherever they are
-        ("etc/multipath/wwids", True),
-        ("etc/modprobe.d/own.conf", True),
-        ("root/.ssh/known_hosts", True),
-        ("usr/lib/anything", True),
-        ("usr/local/lib/libown.so", True),
-        ("lib64", True),
-        ("usr/libexec/own", True),
-        ("usr/liberty", False),
-        ("var/lib/dpkg/info/curl.list", False),  # what is recorded of packages
-        ("var/lib/dpkg/status", False),
-        ("var/lib/dpkg/curl", True),
-        ("var/lib/apt/extended_states", False),
-        ("usr/share/doc/curl/copyright", False),
-        ("usr/share/docking/curl", True),
-        ("etc/a/b", True),  # without words nothing can be said
-        ("etc/x.conf", True),
+        ("usr/local/bin/bash", True),  # it may be found in the place of the other
+        ("usr/share/doc/x/bash", False),
+        ("usr/local/bin/curl", True),  # dracut asks for it
+        ("usr/share/doc/curl", False),
+        ("usr/lib/libz.so.1.3", True),  # another version of a library that is in the initrd
+        ("usr/lib/libcurl.so.4", True),  # and of one that a program may load
+        ("opt/own/libz.so", True),
+        ("usr/lib/libown.so.1", False),  # no program that worked asked for it
+        ("usr/lib/libown-z.so.1", False),
     ],
 )
 def test_what_may_matter(path: str, expected: bool) -> None:
-    assert may_matter(path, TAKEN, NAMED) is expected
+    assert may_matter(path, KEPT, ASKS) is expected
+
+
+def test_without_a_list_of_libraries_each_may_matter() -> None:
+    old = KEPT.model_copy(update={"libraries": None})
+    assert may_matter("usr/lib/libown.so.1", old, ASKS)
 
 
 @pytest.fixture
@@ -58,49 +66,8 @@ def lower(tmp_path: Path) -> Path:
     (root / "etc/udev/rules.d").mkdir(parents=True)
     (root / "etc/udev/rules.d/1.rules").write_text('PROGRAM="/usr/local/bin/probe"\n')
     (root / "etc/hosts").write_text("hosts")
+    (root / "usr/lib/libold.so.1").touch()
     return root
-
-
-@pytest.fixture
-def upper(tmp_path: Path) -> Path:
-    root = tmp_path / "upper"
-    (root / "etc").mkdir(parents=True)
-    (root / "etc/motd").write_text("hello")
-    (root / "etc/link").symlink_to("motd")
-    return root
-
-
-def test_words_of_scripts_programs_and_rules(lower: Path) -> None:
-    found = words(lower)
-    assert {b"ownfile", b"findword", b"probe"} <= found
-    assert found.isdisjoint({b"hosts", b"remark"})
-
-
-def test_folders_that_are_as_below_are_no_changes(lower: Path, upper: Path) -> None:
-    assert set(changes(upper, lower)) == {"etc/motd", "etc/link"}
-    (upper / "etc").chmod(0o700)
-    (upper / "new").mkdir()
-    assert set(changes(upper, lower)) == {"etc", "new", "etc/motd", "etc/link"}
-
-
-@pytest.mark.parametrize("what", ["text", "mode", "time", "target", "kind", "gone"])
-def test_every_change_differs(lower: Path, upper: Path, what: str) -> None:
-    before = changes(upper, lower)
-    if what == "text":
-        (upper / "etc/motd").write_text("HELLO")
-    elif what == "mode":
-        (upper / "etc/motd").chmod(0o600)
-    elif what == "time":
-        os.utime(upper / "etc/motd", (1, 1))
-    elif what == "gone":
-        (upper / "etc/motd").unlink()
-    else:
-        (upper / "etc/link").unlink()
-        if what == "target":
-            (upper / "etc/link").symlink_to("hosts")
-        else:
-            (upper / "etc/link").write_text("motd")
-    assert changes(upper, lower) != before
 
 
 @pytest.fixture
@@ -111,7 +78,7 @@ def store(tmp_path: Path) -> Path:
 def kept(store: Path, tmp_path: Path, changed: dict[str, str], data: bytes = b"initrd") -> None:
     made = tmp_path / "made"
     made.write_bytes(data)
-    keep(store, made, changed, ["./usr/bin/bash", "etc/passwd"])
+    keep(store, made, changed, ["./usr/bin/bash", "etc/passwd"], tmp_path / "lower")
 
 
 def test_the_same_changes_and_others_that_do_not_matter_find_it(
@@ -125,7 +92,10 @@ def test_the_same_changes_and_others_that_do_not_matter_find_it(
         assert found.read_bytes() == b"initrd"
 
 
-@pytest.mark.parametrize("path", ["etc/ownfile", "etc/passwd", "usr/lib/x", "usr/local/bin/probe"])
+@pytest.mark.parametrize(
+    "path",
+    ["etc/ownfile", "etc/passwd", "usr/lib/udev/x", "usr/local/bin/probe", "usr/lib/libold.so.2"],
+)
 def test_changes_that_may_matter_do_not_find_it(
     store: Path, tmp_path: Path, lower: Path, path: str
 ) -> None:
@@ -155,9 +125,9 @@ def test_the_oldest_of_too_many_are_removed(
     monkeypatch.setattr(initrd_reuse, "_KEPT", 3)
     monkeypatch.setattr(initrd_reuse, "_LAYERS", 2)
     for n in range(5):
-        kept(store, tmp_path, {"usr/lib/x": str(n)}, str(n).encode())
-    assert find(store, {"usr/lib/x": "1"}, lower) is None
-    found = find(store, {"usr/lib/x": "4"}, lower)
+        kept(store, tmp_path, {"etc/ownfile": str(n)}, str(n).encode())
+    assert find(store, {"etc/ownfile": "1"}, lower) is None
+    found = find(store, {"etc/ownfile": "4"}, lower)
     assert found
     assert found.read_bytes() == b"4"
     for name in ("second", "third"):
@@ -167,7 +137,7 @@ def test_the_oldest_of_too_many_are_removed(
 
 def test_no_half_of_one_is_left(store: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="made"):
-        keep(store, tmp_path / "made", {}, [])
+        keep(store, tmp_path / "made", {}, [], tmp_path)
     assert not list(store.iterdir())
 
 
@@ -202,6 +172,6 @@ def test_halves_of_builds_long_killed_are_removed(store: Path, lower: Path, tmp_
         (store / name).mkdir(parents=True)
         then = time.time() - age
         os.utime(store / name, (then, then))
-    keep(store, made, {}, ())
+    keep(store, made, {}, (), tmp_path)
     assert [path.name for path in store.glob(".new-*")] == [".new-young"]
     assert find(store, {}, lower)
