@@ -25,6 +25,8 @@ from imagebuilder.image import sha256_of
 
 FILE, FACTS = "initrd.img", "initrd.json"
 RECORD = "logs/.initrd.json"  # beside an initrd that was made: what is kept of it
+# dracut has ldconfig write it anew, of the libraries that the initrd has.
+_LINKER_CACHE = "etc/ld.so.cache"
 _KEPT = 8  # initrds of one package layer; of those that differ little the last are wanted
 _HALF = 600  # seconds after which one that is not whole was left by a build that was killed
 _LAYERS = 32  # package layers of which initrds are kept
@@ -195,7 +197,7 @@ def may_matter(path: str, kept: Kept, asks: dracut_asks.Asks) -> bool:
         asks: what dracut may ask for.
     """
     name = path.rsplit("/", 1)[-1]
-    if path in kept.taken:
+    if path in kept.taken and path != _LINKER_CACHE:
         return True
     if dracut_asks.is_record(path):
         return False

@@ -16,7 +16,7 @@ from imagebuilder.engines.direct.initrd_reuse import FILE, Kept, find, keep, may
 KEPT = Kept(
     sha256="",
     changes={},
-    taken=frozenset({"usr/bin/bash", "etc/motd.d/taken", "usr/lib/libz.so.1"}),
+    taken=frozenset({"usr/bin/bash", "etc/motd.d/taken", "usr/lib/libz.so.1", "etc/ld.so.cache"}),
     libraries=frozenset({"libz", "libcurl"}),
 )
 ASKS = Asks(
@@ -44,6 +44,7 @@ ASKS = Asks(
         ("opt/own/libz.so", True),
         ("usr/lib/libown.so.1", False),  # no program that worked asked for it
         ("usr/lib/libown-z.so.1", False),
+        ("etc/ld.so.cache", False),  # the initrd has one of its own
     ],
 )
 def test_what_may_matter(path: str, expected: bool) -> None:
