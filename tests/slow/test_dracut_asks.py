@@ -47,8 +47,8 @@ CALL = re.compile(r'\d+ +(?:<\.\.\. )?\w+\([^"]*"((?:[^"\\]|\\.)*)"')
 # Not of the image: what the kernel shows, and where dracut puts its own work.
 OUTSIDE = ("/proc", "/sys", "/dev", "/run", "/tmp", "/nowhere")
 # What curl's libraries look for in the home of a user, ldconfig in the initrd (it has that as its
-# root), and zstd for its own input and output.
-NOTHING = re.compile(r"root/\.?ldaprc|var/cache/ldconfig.*|\*std(in|out)\*.*")
+# root), zstd for its own input and output, and the linker, whose cache follows from the libraries.
+NOTHING = re.compile(r"etc/ld\.so\.cache|root/\.?ldaprc|var/cache/ldconfig.*|\*std(in|out)\*.*")
 # Listed to find names that stand in the scripts as patterns (fsck*, libnss_*), and not for all.
 SEARCHED = re.compile(r"(usr/)?(sbin|lib(64)?(/x86_64-linux-gnu)?(/tls)?(/x86_64)?)?$")
 

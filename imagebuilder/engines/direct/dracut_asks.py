@@ -96,6 +96,7 @@ class Asks:
             path: relative to the root.
         """
         *above, name = path.split("/")
+        prefixes = [[*above, name][: end + 1] for end in range(len(above) + 1)]
         return (
             bool(_WHOLE.match(path))
             or any(each in self.names for each in _ends([*above, name]))
@@ -106,11 +107,7 @@ class Asks:
                 for each in self.endings
                 if name.endswith(each)
             )
-            or any(
-                each in self.folders
-                for end in range(len(above))
-                for each in _ends(above[: end + 1])
-            )
+            or any(each in self.folders for prefix in prefixes for each in _ends(prefix))
             or any(_UNIT.match(each) and _UNIT.sub(r"\1", each) in self.names for each in above)
         )
 

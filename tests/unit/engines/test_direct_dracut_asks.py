@@ -45,6 +45,7 @@ def asks(tmp_path: Path) -> Asks:
         "usr/lib/systemd/system/systemd-helper.service",
         "etc/systemd/system/systemd-helper.service.d/own.conf",
         "etc/single/known.conf",
+        "etc/whole",
         "etc/whole/anything",
         "etc/whole/deep/anything",
         "srv/collected/anything",
