@@ -203,7 +203,8 @@ KERNEL: tuple[Badness, ...] = (
     bad("warn", r"(\S+)\[\d+\]: segfault at ", "a program crashed: {1}"),
     bad(
         "warn",
-        r"[Oo]ut of [Mm]emory: Kill\w* process \d+ \((.*?)\)|Memory cgroup out of memory|oom-kill",
+        r"[Oo]ut of [Mm]emory: Kill\w* process \d+ \((.*?)\)|Memory cgroup out of memory|"
+        r"oom-kill:(?:.*\btask=(.*?),pid=)?",
         "the guest ran out of memory and the kernel killed a process: {1}",
         MORE_MEMORY,
     ),

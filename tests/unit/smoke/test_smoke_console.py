@@ -161,6 +161,14 @@ def test_what_is_harmless(line: str) -> None:
         ("Kernel panic - not syncing:", "the kernel panicked"),
         (
             "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),task=tail,pid=401,uid=0",
+            "the guest ran out of memory and the kernel killed a process: tail",
+        ),
+        (
+            "[   41.2] Out of memory: Killed process 401 (tail) total-vm:1858kB, anon-rss:1512kB",
+            "the guest ran out of memory and the kernel killed a process: tail",
+        ),
+        (
+            "Memory cgroup out of memory",
             "the guest ran out of memory and the kernel killed a process",
         ),
     ],
