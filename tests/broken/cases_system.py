@@ -281,7 +281,7 @@ SYSTEM_CASES = (
         words="waits for hung.service; before that: a process hung in the kernel: touch",
         boot_timeout=40,
         at="blocked for more than",
-        within=60,
+        within=70,
     ),
     Case(
         name="getty-only",
