@@ -131,7 +131,7 @@ class _Table(BaseModel):
 
 
 # Measured: docs/builds.md, "Compression".
-_SMALL_LEVELS = {"squashfs": {"zstd": 19, "gzip": 9}, "erofs": {"zstd": 19, "lz4": 12}}
+_SMALL_LEVELS = {"squashfs": {"zstd": 19, "gzip": 9}, "erofs": {"zstd": 15, "lz4": 12}}
 # By file system and compressor; 0: it takes none.  mksquashfs(1), mkfs.erofs(1).
 _HIGHEST_LEVELS = {
     "squashfs": {"zstd": 22, "gzip": 9, "xz": 0, "lz4": 0},
@@ -158,8 +158,8 @@ class ImageOptions(_Table):
         default=None,
         ge=1,
         le=22,
-        description="the level with `--small` (as above; default 19 of zstd, 9 of gzip, in an "
-        "EROFS 12 of lz4)",
+        description="the level with `--small` (as above; default 19 of zstd, 9 of gzip; in an "
+        "EROFS 15 of zstd, 12 of lz4)",
     )
 
     @model_validator(mode="after")

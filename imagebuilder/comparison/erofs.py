@@ -10,6 +10,7 @@ The format: Linux, fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst.
 from __future__ import annotations
 
 import mmap
+import os
 import shutil
 import stat
 import struct
@@ -53,7 +54,7 @@ def of_erofs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
 
     Args:
         path: the file.
-        work: a folder for as much as all that is in it, and once more its largest file.
+        work: a folder for twice as much as all that is in it.
         cancel: the request to stop.
 
     Raises:
@@ -66,7 +67,7 @@ def of_erofs(path: Path, work: Path, cancel: Cancel) -> Mapping[str, Member]:
             found = list(_Reader(data, cancel).walk())
     except (ValueError, struct.error) as error:
         raise StepError(f"{path.name} is damaged, or no EROFS known here: {error}") from error
-    if sum(size for _, _, size in found) > most_of(work):
+    if 2 * sum(size for _, _, size in found) > most_of(work):
         raise StepError(f"{path.name} unpacks to more than there is room for")
     whole = _contents(path, found, work, cancel)
     members: dict[str, Member] = {}
@@ -197,20 +198,23 @@ def _contents(
     """Return the bytes of all files, one after the other."""
     folder, listed = work / f"{path.name}.files", work / f"{path.name}.members"
     listed.unlink(missing_ok=True)
-    largest = max((size for _, _, size in found), default=0)
-    if not largest:
+    if not any(size for _, _, size in found):
         return memoryview(b"")
     try:
         command.run(
             sandbox.without_mknod(
                 [
-                    *at_most(largest), "fsck.erofs", f"--extract={folder}", "--no-preserve",
+                    *at_most(most_of(work)), "fsck.erofs", f"--extract={folder}", "--no-preserve",
                     str(path),
                 ]
             ),
             timeout=TIMEOUT,
             cancel=cancel,
+            # Newer ones unpack the ends of files that are packed together to a file there.
+            env={**os.environ, "TMPDIR": str(work)},
             what=f"reading {path.name}",
+            fix="if it has features that are not known, compare where erofs-utils is newer, or "
+            "with --no-files",
         )  # fmt: skip
         with listed.open("wb") as into:
             for name, member, size in found:
