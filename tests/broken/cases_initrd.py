@@ -220,7 +220,7 @@ INITRD_CASES = (
         name="init-that-ends",
         breaks=lambda image: image.args("init=/usr/bin/false"),
         stage=ROOTFS_THERE,
-        words="init=/usr/bin/false; then the first process of the guest ended",
+        words="init=/usr/bin/false; then the first process of the root file system ended with",
         at="Kernel panic",
     ),
     Case(

@@ -223,7 +223,7 @@ SYSTEM_CASES = (
         name="emergency-shell",
         lean=True,
         breaks=_fstab,
-        stage=SYSTEMD_STARTED,
+        stage=(ROOT_SWITCHED, SYSTEMD_STARTED),  # a device is waited for, for five seconds
         words="(0000|srv).*emergency shell",
         at="mergency",
     ),

@@ -65,7 +65,7 @@ USERSPACE: tuple[Badness, ...] = (
     # Not sysroot: dracut 059 says so in every live boot with overlayfs, and mounts it after.
     bad("warn", r"Failed to mount (?!sysroot)(?:\S+ - )?(.*?)\.?$", "a mount failed: {1}"),
     bad("warn", r"Dependency failed for (?:\S+ - )?(.*?)\.?$", "not started: {1}"),
-    bad("warn", r"Timed out waiting for device (.*?)\.?$", "a device never came: {1}"),
+    bad("warn", r"Timed out waiting for device +(?:- )?(.*?)\.?$", "a device never came: {1}"),
     bad(
         "warn",
         r"No space left on device(?! \(http)",  # iPXE has its link after it, if on the next line

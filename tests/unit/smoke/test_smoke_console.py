@@ -112,6 +112,7 @@ WARN = {
     "Fatal glibc error: CPU does not support x86-64-v2": "of the level x86-64-v2",
     "Oops: 0002 [#1] PREEMPT SMP NOPTI": "fault in the kernel",
     "[ TIME ] Timed out waiting for device dev-sdb1.device - /dev/sdb1.": "dev-sdb1",
+    "[ TIME ] Timed out waiting for device  - /dev/disk/by-uuid/0000-0000.": "came: /dev/disk/by-",
 }
 HARMLESS = [
     "[Link status: Unknown (http://ipxe.org/1a086194)]",
