@@ -34,6 +34,11 @@ class DebianVersion:
         """
         self._split()
 
+    @property
+    def upstream(self) -> str:
+        """The version of the program, without Debian's epoch and revision."""
+        return self._split()[1]
+
     def __lt__(self, other: DebianVersion) -> bool:
         mine, others = self._key(), other._key()
         return mine != others and _is_less(mine, others)

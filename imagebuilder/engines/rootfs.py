@@ -37,6 +37,11 @@ def see_that_it_can(options: ImageOptions) -> None:
         tools.need("mksquashfs")
 
 
+def package(options: ImageOptions) -> str:
+    """Return Debian's package of the program that packs."""
+    return tools.package_of(erofs.PROGRAM if options.filesystem == "erofs" else "mksquashfs")
+
+
 def versions(options: ImageOptions) -> dict[str, str]:
     """Return what the program that packs says of its version."""
     if options.filesystem == "erofs":

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fakes import PACKAGES, FakeEngine, FakePrograms, MakeProject, fake_apt, written
 
+from imagebuilder import tools
 from imagebuilder.build import build
 from imagebuilder.errors import InputError
 from imagebuilder.plan import Plan, changed, make_plan
@@ -232,6 +233,30 @@ def test_a_new_version_of_a_package_counts(
     newer = planned(project, refresh=True)
     assert newer.image_id != base.image_id
     assert step(newer, "packages") != step(base, "packages")
+
+
+@pytest.mark.parametrize(
+    ("package", "changed"),
+    [
+        ("squashfs-tools", {"rootfs", "image"}),
+        ("mmdebstrap", {"packages", "configure", "initrd", "rootfs", "image"}),
+        ("apt", {"packages", "configure", "initrd", "rootfs", "image"}),
+        ("erofs-utils", set()),
+    ],
+)
+def test_another_version_of_a_tool_counts(
+    base: Plan,
+    apt: FakePrograms,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    changed: set[str],
+) -> None:
+    was = tools.installed_version
+    monkeypatch.setattr(
+        tools, "installed_version", lambda name: "9.9" if name == package else was(name)
+    )
+    newer = planned(base.resolved.project)
+    assert {each.name for each in newer.steps if each.id != step(base, each.name)} == changed
 
 
 def test_a_new_index_with_the_same_packages_changes_nothing(base: Plan, apt: FakePrograms) -> None:

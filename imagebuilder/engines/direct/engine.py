@@ -94,6 +94,7 @@ class DirectEngine:
                 text=f"make the {rootfs.described(resolved.recipe.image)}",
                 inputs=(
                     inputs.ENGINE,
+                    *inputs.of_tools(rootfs.package(resolved.recipe.image)),
                     Input.of("compression", " ".join(rootfs.arguments(resolved.recipe.image))),
                 ),
             ),

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from imagebuilder import tools
 from imagebuilder.command import redact
 from imagebuilder.engines.base import Input, Request
 from imagebuilder.engines.direct import fate, files, package_options, preseed
@@ -46,6 +47,7 @@ def of_packages(
     options, epoch = package_options.dpkg_options(kickstart), source_date_epoch()
     return (
         ENGINE,
+        *of_tools("mmdebstrap", "apt"),
         Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro"),
         Input.of("sources", sources.identity(), "the package sources"),
         *_of_resolution(found),
@@ -53,6 +55,17 @@ def of_packages(
         *preseed.inputs(answers, request.vault),
         *([] if epoch is None else [Input.of("epoch", str(epoch), "SOURCE_DATE_EPOCH")]),
     )
+
+
+def of_tools(*packages: str) -> Iterator[Input]:
+    """Give the versions of this host's tools: others may make other bytes.
+
+    Args:
+        packages: that the tools are of.
+    """
+    for package in packages:
+        said = f"{package} {tools.installed_version(package)}"
+        yield Input.of("tool", said, f"{said} of this host")
 
 
 def source_date_epoch() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from imagebuilder import tools
 from imagebuilder.engines.base import Request, Watched
 from imagebuilder.engines.direct import index
 from imagebuilder.engines.direct.host_apt import APT
@@ -42,6 +43,7 @@ def watched(request: Request) -> Watched | None:
             dict.fromkeys(
                 [
                     *(f"{APT}/sources.list", f"{APT}/sources.list.d"),
+                    str(tools.DPKG),
                     *index.local_files(sources),
                     *copied,
                     *named,

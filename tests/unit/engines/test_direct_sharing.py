@@ -82,7 +82,7 @@ class Worker:
             shutil.copyfile(found, made)
         else:
             self.initrds.append(job.name)
-            initrd_reuse.keep(store, made, {}, ())
+            initrd_reuse.keep(store, made, {}, (), layer / "tree")
 
 
 class Machines:
