@@ -6,6 +6,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -140,8 +141,9 @@ def _taken(plan: Plan, place: Path) -> Image | None:
 
 def _settle(plan: Plan, staging: Path) -> None:
     """Give an image that is whole its place."""
-    for path in (*(each for each in staging.iterdir() if each.is_file()), staging):
-        files.sync(path)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(files.sync, (each for each in staging.iterdir() if each.is_file())))
+    files.sync(staging)
     files.put_in_place(staging, plan.folder)
     _point(plan.folder.parent / "latest", plan.image_id)
     shutil.rmtree(plan.folder.parent / FAILED, ignore_errors=True)
@@ -181,7 +183,15 @@ def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
     began = time.monotonic()
     (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
     rootfs = image.rootfs_of(plan.resolved.recipe.image.filesystem)
-    root = image.measure(staging / rootfs)
+    large = (rootfs, image.INITRD, image.KERNEL)
+    with ThreadPoolExecutor() as pool:
+        measuring = {name: pool.submit(image.measure, staging / name) for name in large}
+        # On its way to the disk meanwhile.
+        syncing = [pool.submit(files.sync, staging / name) for name in large]
+        known = {name: each.result() for name, each in measuring.items()}
+        for each in syncing:
+            each.result()
+    root = known[rootfs]
     script = image.boot_script(
         title=f"{plan.name} {plan.image_id}",
         base="${cwduri}",
@@ -198,8 +208,7 @@ def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
         sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
     )
     measured = tuple(
-        root if name == rootfs else image.measure(staging / name)
-        for name in image.artefact_names(rootfs)
+        known.get(name) or image.measure(staging / name) for name in image.artefact_names(rootfs)
     )
     hidden = hidden_words(plan.kickstart.lines.texts)
     recipe = plan.resolved.recipe

@@ -41,7 +41,7 @@ _ASSUMED = {
 DPKG = Path("/var/lib/dpkg/status")  # dpkg(1): what is installed
 
 _FIELD = re.compile(r"^(Status|Version): (.*)$", re.MULTILINE)
-_VERSION_OPTION = {"fsck.erofs": "-V", "mkfs.erofs": "-V", "mksquashfs": "-version"}
+_VERSION_OPTION = {"mksquashfs": "-version"}
 
 
 def missing(names: Iterable[str]) -> list[str]:
