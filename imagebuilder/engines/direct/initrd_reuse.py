@@ -137,6 +137,27 @@ def keep(
     _bound(store)
 
 
+def note_taken(found: Path, changed: Mapping[str, str], into: Path) -> None:
+    """Note beside an image what its initrd follows from that was taken from those that are kept.
+
+    dracut would have made it of this image's tree as well: so what is noted is of that, and
+    nothing of the image that it was made for first.
+
+    Args:
+        found: the initrd that was taken.
+        changed: the changes of the tree that it was taken for.
+        into: the image's initrd.
+    """
+    kept = _read(found.parent)
+    if kept is None or not (into.parent / RECORD).parent.is_dir():
+        return  # it was pruned meanwhile; this is for others alone
+    libraries = kept.libraries
+    if libraries is not None:
+        libraries |= {dracut_asks.library(path.rsplit("/", 1)[-1]) for path in changed} - {""}
+    fields = {"changes": dict(changed), "libraries": libraries}
+    _note(into.parent / RECORD, kept.model_copy(update=fields))
+
+
 def adopt(store: Path, folder: Path, name: str) -> None:
     """Keep an initrd that was made elsewhere.
 

@@ -72,9 +72,9 @@ def _take(request: Request, manifest: Manifest) -> None:
 def share(request: Request, steps: Iterable[Step], layer_id: str) -> None:
     """Give the initrd of the recipe's image to the remote cache, unless that has one.
 
-    Only one that was made for this image goes: what is noted of one that was taken from another
-    recipe's is that recipe's.  It has nothing that the image has not; what must not leave this
-    machine with the image stays.
+    One that was made for another recipe and taken for this image is what dracut would have made
+    for this one; what is noted of it beside the image is of this image alone.  It has nothing that
+    the image has not; what must not leave this machine with the image stays.
 
     Args:
         request: the recipe, whose layers may be shared.
@@ -94,7 +94,7 @@ def share(request: Request, steps: Iterable[Step], layer_id: str) -> None:
         made = Image.open(resolved.project.build_dir / resolved.name / "latest")
         kept = initrd_reuse.Kept.model_validate_json((made.path / initrd_reuse.RECORD).read_bytes())
     except (InputError, OSError, ValidationError):
-        return  # it was taken from somewhere, or is of an older program
+        return  # it is of an older program, or was taken whole from a remote cache
     planned = {(each.name, each.id) for each in steps}
     if {(each.name, each.id) for each in made.facts.steps} != planned:
         return  # another one was made meanwhile

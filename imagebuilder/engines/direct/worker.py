@@ -220,6 +220,7 @@ def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwat
             if found:
                 shutil.copyfile(found, into)
                 cpio.align(into)
+                initrd_reuse.note_taken(found, changed or {}, into)
                 watch.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
                 return True
         taken = initrd.make(tree, release, into, watch.reporter)

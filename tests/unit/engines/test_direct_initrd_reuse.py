@@ -11,7 +11,7 @@ import pytest
 from imagebuilder.cache import entries
 from imagebuilder.engines.direct import initrd_reuse
 from imagebuilder.engines.direct.dracut_asks import Asks
-from imagebuilder.engines.direct.initrd_reuse import FILE, Kept, find, keep, may_matter
+from imagebuilder.engines.direct.initrd_reuse import FILE, Kept, find, keep, may_matter, note_taken
 
 KEPT = Kept(
     sha256="",
@@ -140,6 +140,26 @@ def test_no_half_of_one_is_left(store: Path, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="made"):
         keep(store, tmp_path / "made", {}, [], tmp_path)
     assert not list(store.iterdir())
+
+
+def test_what_is_noted_of_one_that_is_taken_is_of_the_image_that_takes_it(
+    store: Path, tmp_path: Path, lower: Path
+) -> None:
+    kept(store, tmp_path, {"etc/motd": "one", "etc/private": "digest"})
+    wanted = {"etc/motd": "two", "usr/lib/libnew.so.1": "new"}
+    found = find(store, wanted, lower)
+    assert found
+    into = tmp_path / "image/initrd.img"
+    note_taken(found, wanted, into)  # without a folder of logs nothing is noted
+    (into.parent / "logs").mkdir(parents=True)
+    note_taken(found, wanted, into)
+    record = into.parent / initrd_reuse.RECORD
+    noted = Kept.model_validate_json(record.read_bytes())
+    assert noted.changes == wanted
+    assert noted.libraries == {"libold", "libnew"}
+    assert noted.taken == {"usr/bin/bash", "etc/passwd"}
+    assert noted.family == store.name
+    assert record.stat().st_mode & 0o777 == 0o600
 
 
 def test_use_is_noted_where_the_cache_looks_for_it(
