@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from imagebuilder import sandbox
-from imagebuilder.engines.direct import addition, debs, layers, packages, room, shelf
+from imagebuilder.engines.direct import addition, debs, layers, memory, packages, shelf
 from imagebuilder.engines.direct.job import Job, Layer, LayerFacts, Standing
 from imagebuilder.engines.direct.stopwatch import Stopwatch
 from imagebuilder.engines.direct.task import Below, Task
@@ -36,7 +36,7 @@ def make(job: Job, private: Path, watch: Stopwatch, on_layer: OnLayer) -> Standi
         StepError: packages cannot be fetched or installed.
     """
     fetching, settling = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
-    cancel, memory = Cancel(), job.work / "memory"
+    cancel, in_memory = Cancel(), job.work / "memory"
     below = _there(job.standing) if job.standing else None
     try:
         coming = [fetching.submit(_fetch, job, layer, cancel) for layer in job.layers]
@@ -45,7 +45,7 @@ def make(job: Job, private: Path, watch: Stopwatch, on_layer: OnLayer) -> Standi
             _await(files, job, layer, watch)
             task = _task(job, layer, index, below, private)
             with watch.step(packages.STEP, _what(layer)):
-                tree = _install(task, below, memory, watch.reporter)
+                tree = _install(task, below, in_memory, watch.reporter)
                 kept = settling.submit(_keep, task, tree, on_layer)
                 if tree.is_relative_to(layer.fresh):
                     kept.result()
@@ -57,8 +57,8 @@ def make(job: Job, private: Path, watch: Stopwatch, on_layer: OnLayer) -> Standi
         cancel.set()
         fetching.shutdown(cancel_futures=True)
         settling.shutdown()  # what is whole is kept, whatever becomes of the next
-        if memory.is_mount():
-            sandbox.unmount(memory)
+        if in_memory.is_mount():
+            sandbox.unmount(in_memory)
 
 
 def _there(standing: Standing) -> Below:
@@ -121,17 +121,17 @@ def _what(layer: Layer) -> str:
     )
 
 
-def _install(task: Task, below: Below | None, memory: Path, reporter: Reporter) -> Path:
+def _install(task: Task, below: Below | None, in_memory: Path, reporter: Reporter) -> Path:
     """Install the packages of a layer; return where its tree is: at its place, or in memory."""
     tree = task.layer.fresh / "tree"
     if below:
         addition.install(task, below, reporter)
         return tree
-    free = room.available_memory()
+    free = memory.available()
     if free is not None and free > 2 * task.job.installed + _SPARE:
-        memory.mkdir()
-        sandbox.mount_tmpfs(memory, is_tree=True)
-        tree = memory / "tree"
+        in_memory.mkdir()
+        sandbox.mount_tmpfs(in_memory, is_tree=True)
+        tree = in_memory / "tree"
     packages.install(task, tree, reporter)
     return tree
 

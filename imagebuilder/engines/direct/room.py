@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuilder.engines.direct import debs, layers
+from imagebuilder.engines.direct import debs, layers, memory
 from imagebuilder.engines.direct.index import Index
 from imagebuilder.engines.direct.orders import Making, wanted
 from imagebuilder.errors import HostError, InputError
@@ -154,11 +154,11 @@ def check(room: Room, name: str, cache: Path, project: Path) -> str:
                 fix="make room there: imagebuilder cache prune; or move the cache with "
                 "IMAGEBUILDER_CACHE",
             )
-    memory = available_memory()
-    if memory is not None and room.memory > memory:
+    left = memory.available()
+    if left is not None and room.memory > left:
         raise HostError(
             f"there is not enough memory to build {name}: it takes about "
-            f"{human_size(room.memory)}, and {human_size(memory)} are left",
+            f"{human_size(room.memory)}, and {human_size(left)} are left",
             fix="end other programs, build fewer images at a time (-j), or choose a lower "
             "compression_level in the recipe's [image]",
         )
@@ -171,26 +171,3 @@ def check(room: Room, name: str, cache: Path, project: Path) -> str:
 def _free(folder: Path) -> int:
     told = os.statvfs(folder)
     return told.f_bavail * told.f_frsize
-
-
-def available_memory(
-    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
-) -> int | None:
-    """Return the bytes of memory that programs can have, or None if nobody says.
-
-    What this process' control group leaves counts as well, proc(5), cgroups(7).
-    """
-    found: list[int] = []
-    try:
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        found.append(1024 * sum(int(lines[key].split()[0]) for key in ("MemAvailable", "SwapFree")))
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        limit, used = ((cgroup / f"memory.{key}").read_text().strip() for key in ("max", "current"))
-        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-        # Pages of files are let go of when somebody wants memory.
-        found.append(int(limit) - int(used) + int(stat.get("inactive_file", 0)))
-    except (OSError, ValueError):
-        pass  # there is no limit
-    return min(found, default=None)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from imagebuilder.engines.direct import room
-from imagebuilder.engines.direct.room import Room, available_memory, check
+from imagebuilder.engines.direct.room import Room, check
 from imagebuilder.errors import HostError
 from imagebuilder.recipe import ImageOptions
 from imagebuilder.remote import Item, Manifest, Tree
@@ -32,7 +32,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     monkeypatch.setattr(
         Path, "stat", lambda path, **_: SimpleNamespace(st_dev=list(free).index(path))
     )
-    monkeypatch.setattr(room, "available_memory", lambda: 300 * MB)
+    monkeypatch.setattr(room.memory, "available", lambda: 300 * MB)
     return cache, project
 
 
@@ -67,20 +67,6 @@ def test_on_one_disk_all_counts_together(
     monkeypatch.setattr(Path, "stat", lambda path, **_: SimpleNamespace(st_dev=1))
     with pytest.raises(HostError, match=r"650\.0 MB on the disk of .*/cache, which has 500\.0 MB"):
         check(SOME, "base", *folders)
-
-
-def test_memory_is_what_the_system_and_the_group_leave(tmp_path: Path) -> None:
-    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
-    group.mkdir()
-    meminfo.write_text("MemTotal: 9 kB\nMemAvailable:  1000 kB\nSwapFree:  24 kB\n")
-    assert available_memory(meminfo, group) == 1024 * 1024
-    (group / "memory.max").write_text("700000\n")
-    (group / "memory.current").write_text("600000\n")
-    (group / "memory.stat").write_text("anon 1\ninactive_file 50000\n")
-    assert available_memory(meminfo, group) == 150_000
-    (group / "memory.max").write_text("max\n")
-    assert available_memory(meminfo, group) == 1024 * 1024
-    assert available_memory(tmp_path / "none", tmp_path) is None
 
 
 def test_compressors_that_look_far_back_take_more() -> None:
