@@ -49,7 +49,9 @@ def test_ordinary_user_builds_the_same_bytes(
 ) -> None:
     """Root builds a recipe on its parent's layer; the user, who has none, builds it all.
 
-    One of its packages makes a user, another brings libraries.
+    One of its packages makes a user, another brings libraries.  The user has a host of another
+    name, with a single processor, another umask, time zone and language, and variables that some
+    programs mind.
     """
     recipe = base_project.root / f"recipes/{CHILD}.toml"
     recipe.write_text(RECIPE)
@@ -120,13 +122,18 @@ done
 test -z "$made" || { mkdir "$1/etc" && cp -a /etc/. "$1/etc" && cp "$1/subuid" "$1/subgid" \
 "$1/etc" && cp "$1/passwd" "$1/group" "$1/etc" && mount --bind "$1/etc" /etc; }
 cd "$1"
-exec setpriv --reuid="$2" --regid="$2" --clear-groups env -i PATH="$PATH" HOME="$1" \
-PYTHONPATH="$1/lib" "$3" -m imagebuilder.cli build "$4"
+hostname elsewhere.example
+umask 077
+exec taskset --cpu-list "$5" setpriv --reuid="$2" --regid="$2" --clear-groups env -i \
+PATH="$PATH" HOME="$1" PYTHONPATH="$1/lib" TZ=Asia/Tokyo LANG=de_DE.UTF-8 LC_ALL=tr_TR.UTF-8 \
+DEBCONF_NONINTERACTIVE_SEEN=false PERL_HASH_SEED=7 XZ_OPT=-9 ZSTD_CLEVEL=9 TAPE=/dev/null \
+"$3" -m imagebuilder.cli build "$4"
 """
     result = subprocess.run(
         [
-            *("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"),
-            *(str(home), str(UID), readable_python(), CHILD),
+            *("unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c", script),
+            *("sh", str(home), str(UID), readable_python(), CHILD),
+            str(min(os.sched_getaffinity(0))),
         ],
         text=True,
         capture_output=True,

@@ -188,7 +188,8 @@ def _copy(
         if entry.template:
             text = _rendered(source, str(shown), facts.st_size, values)
             return Copy(path=path, kind="text", mode=mode, owner=entry.owner, text=text, where=said)
-        digest = _digest(source, facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_dev)
+        # The time of the inode's last change is one that no program can set back.
+        digest = _digest(source, facts.st_ctime_ns, facts.st_size, facts.st_ino, facts.st_dev)
     except OSError as error:
         raise InputError(f"{str(shown)!r} cannot be read: {error.strerror}", where=where) from error
     return Copy(

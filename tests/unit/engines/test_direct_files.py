@@ -112,12 +112,16 @@ def test_a_secret_comes_into_the_text_only_on_its_way(
 
 
 def test_what_an_entry_follows_from(resolved: Resolved, tmp_path: Path) -> None:
-    def said(more: str = "", text: str = "1") -> list[str]:
-        return [each.identity() for each in copies(resolved(entry("a", "/a", more), {"a": text}))]
+    def said(more: str = "", text: str | None = "1") -> list[str]:
+        sources = {} if text is None else {"a": text}
+        return [each.identity() for each in copies(resolved(entry("a", "/a", more), sources))]
 
     first = said()
     os.utime(tmp_path / "project/a", (1, 1))
-    assert said() == first
+    assert said(text=None) == first
+    (tmp_path / "project/a").write_text("2")
+    os.utime(tmp_path / "project/a", (1, 1))
+    assert said(text=None) != first
     assert said(text="22") != first
     assert said('mode = "0600"') != first
     assert said('owner = "x"') != first
