@@ -249,6 +249,8 @@ An image has what is named, what that needs, and Debian's essential and required
 `%pre` and `%pre-install` run at every build of the image, first, outside of it, in the project's folder, with the rights of who builds.
 They cannot change what is planned: what they would write for `%include` is refused.
 What they write to `/tmp` is there for `%post --nochroot` and `%onerror`: this `/tmp` is one of the build's own, and gone afterwards.
+What these scripts and `%post --nochroot` read outside of the image is no input of it: if it changes, nothing is made again.
+Files of the project that go into the image belong in the recipe's `[[files]]`, which are inputs.
 `/mnt/sysimage` is the image, once there is one.
 `%post` runs in the image, when the commands are applied and the recipe's files are copied.
 `%onerror` runs when a step of the build has failed; its output is in the build's logs.
