@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def test_how_the_root_is_packed(
     (call,) = fake_programs.calls()
     assert f" -mkfs-time {EPOCH} " in call
     assert " -noappend " in call
+    assert re.search(r" -mem [0-9]+M ", call), "it would take a quarter of the machine's"
     assert call.endswith("-wildcards -e dev/*")
 
 
