@@ -82,13 +82,13 @@ def test_a_link_of_the_image_does_not_lead_out_of_it(
 ) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    (tree.root / "var").symlink_to(outside)
+    (tree.root / "data").symlink_to(outside)
     (tree.root / "file").symlink_to(outside / "target")
-    text = entry("a", "/var/x/a", 'owner = "me:us"') + entry("a", "/file", 'owner = "me:us"')
+    text = entry("a", "/data/x/a", 'owner = "me:us"') + entry("a", "/file", 'owner = "me:us"')
     files.copy_all(tree, copies(resolved(text, {"a": "1"})))
     assert list(outside.iterdir()) == []
     assert (tree.root / "file").read_text() == "1"
-    assert tree.read("/var/x/a") == "1"
+    assert tree.read("/data/x/a") == "1"
 
 
 def test_templates_know_the_recipe_s_values(resolved: Resolved, tree: Tree) -> None:
