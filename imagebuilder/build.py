@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import time
@@ -26,6 +27,12 @@ from imagebuilder.progress import Reporter
 from imagebuilder.sbom import sbom
 
 _NEW = ".new-"
+_LATEST = "latest"
+_FIXES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EEXIST: "it is no folder, or a link that leads nowhere: move it away",
+    errno.ENOTDIR: "there is a file where a folder is to be: move it away",
+}
 FAILED = "failed"  # build/NAME/failed: the logs of the last build that failed
 
 
@@ -53,6 +60,7 @@ def build(plan: Plan, *, again: bool = False) -> Image:
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place, reporter):
             _clear(place)
+            _see_that_it_can_be_pointed_to(place)
             if not again and plan.image is None:
                 made = _made_meanwhile(plan)
                 if made:
@@ -82,6 +90,7 @@ def take(plan: Plan) -> Image | None:
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place, reporter):
             _clear(place)
+            _see_that_it_can_be_pointed_to(place)
             return _taken(replace(plan, found=found), place)
 
 
@@ -94,7 +103,7 @@ def _in_words() -> Iterator[None]:
         where = f": {error.filename}" if error.filename else ""
         raise StepError(
             f"{error.strerror or error}{where}",
-            fix="make room on the disk" if error.errno == 28 else "see that it can be written",
+            fix=_FIXES.get(error.errno or 0, "see that it can be written"),
         ) from error
 
 
@@ -145,7 +154,7 @@ def _settle(plan: Plan, staging: Path) -> None:
         list(pool.map(files.sync, (each for each in staging.iterdir() if each.is_file())))
     files.sync(staging)
     files.put_in_place(staging, plan.folder)
-    _point(plan.folder.parent / "latest", plan.image_id)
+    _point(plan.folder.parent / _LATEST, plan.image_id)
     shutil.rmtree(plan.folder.parent / FAILED, ignore_errors=True)
 
 
@@ -267,6 +276,22 @@ def _clear(place: Path) -> None:
     """Remove what a build that was killed left.  The lock says that no other one runs."""
     for path in place.glob(f"{_NEW}*"):
         shutil.rmtree(path)
+    for path in place.glob(f".{_LATEST}.*"):
+        path.unlink()
+
+
+def _see_that_it_can_be_pointed_to(place: Path) -> None:
+    """Refuse before any work what would fail after all of it.
+
+    Raises:
+        StepError: something else stands where the link to the newest image is to be.
+    """
+    link = place / _LATEST
+    if link.is_dir() and not link.is_symlink():
+        raise StepError(
+            f"{link} is a folder, and is to be a link to the newest image",
+            fix="move it away, and build again",
+        )
 
 
 def _point(link: Path, target: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Mapping
@@ -153,9 +154,13 @@ class Family:
 
     def has_file(self, name: str) -> bool:
         """Return whether the project has a recipe file of that name."""
-        return (
-            self.own / f"{name}.toml"
-        ).exists()  # if it is no file, that is said when it is read
+        try:
+            # If it is no file, that is said when it is read.
+            return (self.own / f"{name}.toml").exists()
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return False
 
     def read(self, name: str, where: Location | None = None) -> Declaration:
         """Return what a recipe file says.

@@ -205,8 +205,30 @@ def test_what_a_killed_build_left_is_removed(world: World) -> None:
     for name in (".new-0123", ".new-0123-old"):
         (world.place / name / "logs").mkdir(parents=True)
         (world.place / name / "rootfs.squashfs").touch()
+    # It was killed while it pointed to the image that it had made.
+    (world.place / ".latest.0123abcd").symlink_to("0123456789abcdef")
     build(plan)
     assert world.left() == sorted([plan.image_id, "latest"])
+
+
+def test_a_folder_in_place_of_the_link_is_refused_before_any_work(world: World) -> None:
+    plan = world.plan()
+    (world.place / "latest").mkdir(parents=True)
+    with pytest.raises(StepError, match="latest is a folder") as caught:
+        build(plan)
+    assert "move it away" in caught.value.fix
+    assert world.engine.made == []
+    assert world.left() == ["latest"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_folder_for_images_is_said(world: World, kind: str) -> None:
+    plan = world.plan()
+    where = world.place.parent
+    where.write_text("") if kind == "file" else where.symlink_to("nowhere")
+    with pytest.raises(StepError) as caught:
+        build(plan)
+    assert "move it away" in caught.value.fix
 
 
 def test_all_again_replaces_the_image(world: World) -> None:

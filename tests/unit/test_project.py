@@ -310,3 +310,8 @@ def test_a_time_without_a_unit_is_refused_with_its_line(
     with pytest.raises(InputError, match="mirrors_age") as caught:
         make_project({"imagebuilder.toml": f'channel = "a"\nmirrors_age = {said}\n'})
     assert str(caught.value.where).startswith("imagebuilder.toml:2")
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_name(make_project: MakeProject) -> None:
+    with pytest.raises(InputError, match="is no recipe name"):
+        make_project().select(["a" * 300])
