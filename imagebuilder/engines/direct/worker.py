@@ -7,6 +7,7 @@ then an outcome or an error.  Whatever it mounts or starts ends with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import sys
 from collections.abc import Iterator
@@ -271,12 +272,13 @@ def main() -> int:
 
 
 def _in_words(error: OSError) -> str:
-    place = f": {error.filename}" if error.filename else ""
-    return f"{error.strerror or error}{place}"
+    # Of a copy both ends are named, and it is the second that is on a full disk.
+    path = error.filename2 if error.errno == errno.ENOSPC and error.filename2 else error.filename
+    return f"{error.strerror or error}: {path}" if path else f"{error.strerror or error}"
 
 
 def _room(error: OSError) -> str:
-    return "make room on the disk, and build again" if error.errno == 28 else ""
+    return "make room on the disk, and build again" if error.errno == errno.ENOSPC else ""
 
 
 if __name__ == "__main__":
