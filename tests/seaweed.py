@@ -94,6 +94,10 @@ def running(folder: Path) -> Iterator[Server]:
     finally:
         process.kill()
         process.wait()
+        for port in (master, volume, filer, s3):  # it has had no time to remove them
+            for number in (port, port + 10000):
+                for path in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                    path.unlink(missing_ok=True)
 
 
 def _wait(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
