@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from imagebuilder.image import sha256_of
@@ -24,21 +25,22 @@ def changes(upper: Path, lower: Path) -> dict[str, str]:
         OSError: one of them cannot be read.
     """
     found: dict[str, str] = {}
+    above, below = os.fspath(upper), os.fspath(lower)
     waiting = [""]
     while waiting:
         folder = waiting.pop()
-        with os.scandir(upper / folder) as entries:
+        with os.scandir(f"{above}/{folder}") as entries:
             for entry in entries:
                 path = f"{folder}/{entry.name}".lstrip("/")
                 facts = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(facts.st_mode):
                     waiting.append(path)
                     marks = _marks(entry.path)
-                    if not marks and _is_same_folder(facts, lower / path):
+                    if not marks and _is_same_folder(facts, f"{below}/{path}"):
                         continue
                     found[path] = f"{_mode(facts)} {marks}"
                     if marks:
-                        _remove_below(found, path, lower, upper)
+                        _remove_below(found, path, below, above)
                 elif stat.S_ISLNK(facts.st_mode):
                     found[path] = f"{_mode(facts)} {Path(entry.path).readlink()}"
                 elif stat.S_ISREG(facts.st_mode):
@@ -48,20 +50,45 @@ def changes(upper: Path, lower: Path) -> dict[str, str]:
                 else:  # a device 0/0 stands for what was removed
                     found[path] = f"{_mode(facts)} {facts.st_rdev}"
                 if not stat.S_ISDIR(facts.st_mode):
-                    _remove_below(found, path, lower, upper)
+                    _remove_below(found, path, below, above)
     return found
 
 
-def _remove_below(found: dict[str, str], path: str, lower: Path, upper: Path) -> None:
+def written(upper: Path) -> Iterator[str]:
+    """Give the paths of all that an overlay has itself, beside its root.
+
+    Args:
+        upper: where the overlay keeps its changes.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(f"{os.fspath(upper)}/{folder}") as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}".lstrip("/")
+                facts = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(facts.st_mode):
+                    waiting.append(path)
+                # A device 0/0 stands for what was removed.
+                if facts.st_rdev or not stat.S_ISCHR(facts.st_mode):
+                    yield path
+
+
+def _remove_below(found: dict[str, str], path: str, lower: str, upper: str) -> None:
     """Add what lies below a folder of the lower tree that something else stands for now."""
-    folder = lower / path
-    if folder.is_symlink() or not folder.is_dir():
-        return
-    for each, folders, files in os.walk(folder):
+    try:
+        if not stat.S_ISDIR(os.lstat(f"{lower}/{path}").st_mode):
+            return
+    except OSError:
+        return  # there was nothing
+    for each, folders, files in os.walk(f"{lower}/{path}"):
         for name in (*folders, *files):
-            inside = Path(each, name).relative_to(lower)
-            if not os.path.lexists(upper / inside):
-                found[str(inside)] = _REMOVED
+            inside = f"{each[len(lower) + 1 :]}/{name}"
+            if not os.path.lexists(f"{upper}/{inside}"):
+                found[inside] = _REMOVED
 
 
 def _mode(facts: os.stat_result) -> str:
@@ -75,8 +102,8 @@ def _marks(path: str) -> str:
     return " ".join(f"{name}={os.getxattr(path, name).hex()}" for name in sorted(told))
 
 
-def _is_same_folder(facts: os.stat_result, below: Path) -> bool:
+def _is_same_folder(facts: os.stat_result, below: str) -> bool:
     try:
-        return _mode(below.lstat()) == _mode(facts)
+        return _mode(os.lstat(below)) == _mode(facts)
     except OSError:
         return False

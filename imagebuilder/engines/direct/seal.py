@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from imagebuilder.command import redact
+from imagebuilder.engines.direct import overlay
 from imagebuilder.engines.direct.tree import Tree
 
 # What each machine must make for itself at its first boot.
@@ -71,12 +72,14 @@ ExecStart=/usr/bin/ssh-keygen -A
 """
 
 
-def seal(tree: Tree, *, has_hostname: bool) -> None:
+def seal(tree: Tree, *, has_hostname: bool, upper: Path | None = None) -> None:
     """Make the tree fit to be shared by many machines.
 
     Args:
         tree: the image, with nothing mounted in it that is not part of it.
         has_hostname: whether the kickstart gave a host name; else the host's is taken out.
+        upper: where an overlay keeps what was changed in the tree, upon one whose times are
+            not too late; None: all may have changed.
     """
     for pattern in (*_OWN_TO_A_MACHINE, *_LEFT_BY_THE_BUILD):
         for path in tree.glob(pattern):
@@ -102,7 +105,10 @@ def seal(tree: Tree, *, has_hostname: bool) -> None:
     for name in ("dev", "proc", "run", "sys", "tmp"):  # what is mounted there hides them anyway
         (tree.root / name).mkdir(exist_ok=True)
         os.utime(tree.root / name, (tree.epoch, tree.epoch))
-    clamp_times(tree.root, tree.epoch)
+    if upper:
+        _clamp_written(tree.root, tree.epoch, upper)
+    else:
+        clamp_times(tree.root, tree.epoch)
 
 
 def _host_keys(tree: Tree) -> None:
@@ -145,4 +151,14 @@ def clamp_times(root: Path, epoch: int) -> None:
                     os.utime(entry.path, ns=(limit, limit), follow_symlinks=False)
                 if stat.S_ISDIR(facts.st_mode):
                     waiting.append(Path(entry.path))
+    os.utime(root, ns=(limit, limit))
+
+
+def _clamp_written(root: Path, epoch: int, upper: Path) -> None:
+    """Do the same for what an overlay changed: a tree has twenty times as many files."""
+    limit = epoch * 1_000_000_000
+    for inside in overlay.written(upper):
+        path = root / inside
+        if path.lstat().st_mtime_ns > limit:
+            os.utime(path, ns=(limit, limit), follow_symlinks=False)
     os.utime(root, ns=(limit, limit))

@@ -73,12 +73,11 @@ def _services(tree: Tree, command: Command) -> list[str]:
     notes: list[str] = []
     # As Anaconda does: what one line both disables and enables is enabled.
     for verb, names in (("disable", command.data.disabled), ("enable", command.data.enabled)):
+        units: list[str] = []
         for name in names:
             unit = name if "." in name else f"{name}.service"
             if unit_exists(tree, unit):
-                tree.run(
-                    ["systemctl", verb, unit], what=f"systemctl {verb} {unit} ({command.where})"
-                )
+                units.append(unit)
             elif verb == "disable":
                 notes.append(
                     f"{command.where}: services --disabled={name}: the image has no such unit"
@@ -90,6 +89,9 @@ def _services(tree: Tree, command: Command) -> list[str]:
                     fix="add the package that brings it; a unit that a %post section makes "
                     "is enabled there, by systemctl enable",
                 )
+        if units:
+            named = f"systemctl {verb} {' '.join(units)}"
+            tree.run(["systemctl", verb, *units], what=f"{named} ({command.where})")
     return notes
 
 

@@ -61,10 +61,8 @@ def work(job: Job, reporter: Reporter, on_layer: install.OnLayer = lambda _: Non
 
     Raises:
         StepError: a step failed.
-        Damaged: the package layer that was there is not what was kept; nothing was made.
+        Damaged: the package layer that was there is not what was kept; no script has run.
     """
-    if job.standing:
-        _see_that_it_is_whole(job.standing)
     kickstart = parse(lines_from_dict(job.kickstart), job.kickstart["version"])
     logs, private = job.into / "logs", job.work / "private"
     logs.mkdir()
@@ -84,21 +82,49 @@ def work(job: Job, reporter: Reporter, on_layer: install.OnLayer = lambda _: Non
     )
     watch = Stopwatch(reporter)
     tree = Tree(root=job.work / "root", log=logs / "configure.log", epoch=runner.epoch)
-    try:
-        standing = job.standing
-        if job.layers:
-            standing = install.make(job, private, watch, on_layer)
-        assert standing
-        runner, tree = replace(runner, epoch=standing.epoch), replace(tree, epoch=standing.epoch)
-        return _work(job, standing.place, kickstart, tree, runner, watch)
-    except (ImageBuilderError, OSError):
-        runner.after_failure(tree if tree.root.exists() else None)
-        raise
+    with _Looking(job.standing) as looking:
+        try:
+            standing = job.standing
+            if job.layers:
+                looking.see_that_it_is_whole()
+                standing = install.make(job, private, watch, on_layer)
+            assert standing
+            runner = replace(runner, epoch=standing.epoch)
+            tree = replace(tree, epoch=standing.epoch)
+            return _work(job, standing.place, kickstart, tree, runner, watch, looking)
+        except (ImageBuilderError, OSError):
+            looking.see_that_it_is_whole()  # else that is why
+            runner.after_failure(tree if tree.root.exists() else None)
+            raise
 
 
-def _see_that_it_is_whole(standing: Standing) -> None:
-    if standing.listing and layers.listing(standing.place / "tree") != standing.listing:
-        raise Damaged
+class _Looking:
+    """Looks at the package layer that was there, beside the first that is done with it."""
+
+    def __init__(self, standing: Standing | None) -> None:
+        self._beside = ThreadPoolExecutor(1)
+        self._whole = self._beside.submit(_is_whole, standing)
+
+    def __enter__(self) -> _Looking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._beside.shutdown()
+
+    def see_that_it_is_whole(self) -> None:
+        """Wait until that is known; no script is to run on what is damaged.
+
+        Raises:
+            Damaged: it is not what was kept.
+        """
+        if not self._whole.result():
+            raise Damaged
+
+
+def _is_whole(standing: Standing | None) -> bool:
+    if not standing or not standing.listing:
+        return True
+    return layers.listing(standing.place / "tree") == standing.listing
 
 
 def _work(
@@ -108,15 +134,18 @@ def _work(
     tree: Tree,
     runner: scripts.Runner,
     watch: Stopwatch,
+    looking: _Looking,
 ) -> Outcome:
     """Make an image: the whole of it, from top to bottom."""
     notes = [f"package {name} is missing and was passed over" for name in job.missing]
+    if any(section.name in ("%pre", "%pre-install") for section in kickstart.sections):
+        looking.see_that_it_is_whole()
     notes += runner.run_all("pre") + runner.run_all("pre-install")
     _overlay(job, layer, tree.root)
     packages.check_tree(tree)
     release = initrd.kernel_release(tree)
     with watch.step("configure", "applying the kickstart's commands and scripts"):
-        notes += _configure(tree, kickstart, job, runner)
+        notes += _configure(tree, kickstart, job, runner, looking)
         initrd.add_module(tree)
     bare = job.work / "bare"  # the tree without what is mounted in it
     bare.mkdir()
@@ -124,18 +153,20 @@ def _work(
     seal(
         Tree(root=bare, log=tree.log, epoch=tree.epoch),
         has_hostname=any(command.data.hostname for command in kickstart.all("network")),
+        upper=_upper(job),
     )
     installed = packages.listed(tree)
     (job.into / PACKAGES).write_text(installed.model_dump_json(indent=1) + "\n")
     # dracut and what packs the root only read the tree, and what dracut writes is mounted over it.
-    with ThreadPoolExecutor(2) as pool:
-        making_initrd = pool.submit(_make_initrd, tree, release, job, layer, watch)
+    with ThreadPoolExecutor(3) as pool:
         making_rootfs = pool.submit(_make_rootfs, bare, job, tree.epoch, watch)
+        making_initrd = pool.submit(_make_initrd, tree, release, job, layer, watch)
+        measuring = pool.submit(tree_size, bare)
         is_reused = making_initrd.result()
         making_rootfs.result()
     return Outcome(
         kernel_release=release,
-        tree_size=tree_size(bare),
+        tree_size=measuring.result(),
         package_count=len(installed.packages),
         notes=tuple(notes),
         seconds=watch.seconds,
@@ -159,8 +190,14 @@ def _overlay(job: Job, layer: Path, root: Path) -> None:
         shutil.copytree(lower, root, symlinks=True)
 
 
+def _upper(job: Job) -> Path | None:
+    """Return where the overlay keeps what was changed; None if there is none: see _overlay."""
+    upper = job.work / "upper"
+    return upper if upper.exists() else None
+
+
 def _configure(
-    tree: Tree, kickstart: Kickstart, job: Job, runner: scripts.Runner
+    tree: Tree, kickstart: Kickstart, job: Job, runner: scripts.Runner, looking: _Looking
 ) -> tuple[str, ...]:
     resolv = tree.path("/etc/resolv.conf")
     was_link = str(resolv.readlink()) if resolv.is_symlink() else None
@@ -176,6 +213,7 @@ def _configure(
         tree.write(_PROXIES, "".join(f"{line}\n" for line in job.proxies))
     image_sources.configure(tree, job.kept)
     notes = configure(tree, kickstart, job.files)
+    looking.see_that_it_is_whole()
     with _index(job, tree):
         notes += runner.run_all("post", tree)
     tree.remove("/usr/sbin/policy-rc.d")
@@ -207,9 +245,9 @@ def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwat
     above = addition.changes(layer)
     store = job.initrds / initrd_reuse.family([above.lowest, str(tree.epoch), *argv])
     # Without an overlay nobody knows what was changed.
-    upper = job.work / "upper"
+    upper = _upper(job)
     changed = None
-    if upper.exists():
+    if upper:
         changed = {**above.changed, **overlay.changes(upper, layer / "tree")}
     into = job.into / INITRD
     with watch.step(initrd.STEP, f"dracut for {release}"):
@@ -262,6 +300,7 @@ def main() -> int:
         say("error", error.to_dict())
         return 1
     except Damaged:
+        shutil.rmtree(job.into / "logs", ignore_errors=True)  # it is begun again
         say("damaged", {})
         return 1
     except OSError as error:
