@@ -11,6 +11,7 @@ import re
 import selectors
 import shlex
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +58,32 @@ class Result:
     seconds: float
 
 
+class Later:
+    """What a program is to read, which is not known yet when it is started."""
+
+    def __init__(self) -> None:
+        self._bell = os.eventfd(0)
+        self._lock = threading.Lock()
+        self.data = b""
+
+    def fileno(self) -> int:
+        """Return a descriptor (eventfd(2)) that can be read once there is something to be read."""
+        return self._bell
+
+    def give(self, data: bytes) -> None:
+        """Let the program read this, and then the end; one that has ended reads nothing."""
+        with self._lock:
+            if self._bell >= 0:
+                self.data = data
+                os.eventfd_write(self._bell, 1)
+
+    def close(self) -> None:
+        """Let go of the descriptor: the program has ended."""
+        with self._lock:
+            os.close(self._bell)
+            self._bell = -1
+
+
 def search_path() -> str:
     """Return PATH with the administrator's folders, which Debian leaves out for other users."""
     folders = os.environ.get("PATH", os.defpath).split(":")
@@ -97,7 +124,7 @@ def run(
     log: Path | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: bytes | None = None,
+    stdin: bytes | Later | None = None,
     hold: bool = False,
     on_line: OnLine | None = None,
     on_error_line: OnLine | None = None,
@@ -302,7 +329,7 @@ class _Stream:
 
 def _pump(
     process: subprocess.Popen[bytes],
-    stdin: bytes | None,
+    stdin: bytes | Later | None,
     out: _Stream,
     err: _Stream,
     deadline: float,
@@ -317,14 +344,23 @@ def _pump(
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ, out)
         selector.register(process.stderr, selectors.EVENT_READ, err)
-        pending = memoryview(stdin or b"")
+        pending = memoryview(b"")
         if process.stdin:
             os.set_blocking(process.stdin.fileno(), False)
+        if isinstance(stdin, Later):
+            selector.register(stdin, selectors.EVENT_READ, stdin)
+        elif process.stdin:
+            pending = memoryview(stdin or b"")
             selector.register(process.stdin, selectors.EVENT_WRITE, None)
         open_ends = 2
         while open_ends:
             for key, _ in selector.select(_POLL_SECONDS):
-                if key.data is None:
+                if isinstance(key.data, Later):
+                    selector.unregister(key.fileobj)
+                    pending = memoryview(key.data.data)
+                    assert process.stdin
+                    selector.register(process.stdin, selectors.EVENT_WRITE, None)
+                elif key.data is None:
                     pending = _write(process, pending)
                     if not pending:
                         selector.unregister(key.fileobj)

@@ -15,6 +15,7 @@ from imagebuilder.errors import InputError, Location
 PROJECT_FILE = "imagebuilder.toml"
 EPOCH = "SOURCE_DATE_EPOCH"  # in the environment: the time that no file of an image is newer than
 EXECUTOR = "IMAGEBUILDER_EXECUTOR"  # in the environment: where images are made
+LOCAL = "local"  # as that: on this machine
 # In the environment: the remote cache, in place of what the project says.
 REMOTE_CACHE, REMOTE_CACHE_MODE = "IMAGEBUILDER_REMOTE_CACHE", "IMAGEBUILDER_REMOTE_CACHE_MODE"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,62}$"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imagebuilder import workers
 from imagebuilder.cli.context import Context
-from imagebuilder.errors import InputError, listed
+from imagebuilder.errors import ImageBuilderError, InputError, listed
 from imagebuilder.image import Image
+from imagebuilder.names import EXECUTOR, LOCAL
 from imagebuilder.options import Options
 from imagebuilder.outlook import Outlook
 from imagebuilder.progress import Reporter
@@ -95,9 +98,23 @@ class Planning:
             reporter = Reporter(subject=name, observer=self.options.observer)
             reporter.reused("image", f"{known.image_id}: {known.steps[-1].reason}")
             return known.image
-        from imagebuilder import pipeline
+        with self._worker_ahead(name):
+            from imagebuilder import pipeline
 
-        return pipeline.carry_out(self.plan(name, refresh=True), self.options)
+            return pipeline.carry_out(self.plan(name, refresh=True), self.options)
+
+    def _worker_ahead(self, name: str) -> AbstractContextManager[None]:
+        """Start the worker that is most likely wanted, before what plans is even loaded."""
+        try:
+            recipe = self.project.resolve(name).recipe
+        except ImageBuilderError:
+            return nullcontext()  # what is wrong is said where it is planned
+        module = workers.MODULES.get(recipe.engine)
+        where = (self.options.executor, os.environ.get(EXECUTOR), self.project.settings.executor)
+        if not module or any(each not in (None, "", LOCAL) for each in where):
+            return nullcontext()
+        options = self.options
+        return workers.ahead(module, network=not options.offline, cancel=options.cancel)
 
     def _recalled(self, name: str) -> Outlook | None:
         if self.options.again or self.options.refresh:

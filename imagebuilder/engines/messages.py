@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imagebuilder import command, sandbox
+from imagebuilder import command, workers
 from imagebuilder.errors import ImageBuilderError, StepError
 from imagebuilder.progress import Event, Reporter
 
@@ -75,16 +74,8 @@ def run_worker(
     outcomes: list[Any] = []
     failures: list[Any] = []
     take = listener(reporter.observer, {**on, "outcome": outcomes.append, "error": failures.append})
-    result = command.run(
-        sandbox.enclose([sys.executable, "-P", "-m", module], network=network),
-        timeout=timeout,
-        stdin=job.encode(),
-        cancel=reporter.cancel,
-        on_line=take,
-        raw=True,  # the worker masks secrets itself; masked here, its JSON could break
-        check=False,
-        what="building",
-    )
+    worker = workers.take(module, network=network, cancel=reporter.cancel, timeout=timeout)
+    result = worker.work(job.encode(), take)
     if failures:
         raise ImageBuilderError.from_dict(failures[0])
     if not outcomes or result.returncode != 0:

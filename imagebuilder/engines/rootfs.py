@@ -50,7 +50,14 @@ def versions(options: ImageOptions) -> dict[str, str]:
 
 
 def make(
-    root: Path, folder: Path, options: ImageOptions, epoch: int, log: Path, reporter: Reporter
+    root: Path,
+    folder: Path,
+    options: ImageOptions,
+    epoch: int,
+    log: Path,
+    reporter: Reporter,
+    *,
+    leave: int = 0,
 ) -> None:
     """Pack a tree.
 
@@ -61,9 +68,13 @@ def make(
         epoch: the file system's own time stamp, in seconds since the epoch.
         log: gets what the program says.
         reporter: has the request to stop.
+        leave: how many processors are left to others; mkfs.erofs uses one in any case.
 
     Raises:
         StepError: the program failed.
     """
-    pack = erofs.make if options.filesystem == "erofs" else squashfs.make
-    pack(root, folder / rootfs_of(options.filesystem), options, epoch, log, reporter)
+    into = folder / rootfs_of(options.filesystem)
+    if options.filesystem == "erofs":
+        erofs.make(root, into, options, epoch, log, reporter)
+    else:
+        squashfs.make(root, into, options, epoch, log, reporter, leave=leave)

@@ -48,6 +48,7 @@ def make(
     *,
     step: str = STEP,
     timeout: float = TIMEOUT,
+    leave: int = 0,
 ) -> None:
     """Pack a tree.
 
@@ -60,6 +61,7 @@ def make(
         reporter: told how far it is.
         step: the step that it is told under.
         timeout: seconds that it may take.
+        leave: how many of the processors are left to others; the bytes are the same.
 
     Raises:
         StepError: mksquashfs failed.
@@ -70,6 +72,7 @@ def make(
         if found:
             reporter.progress(step, int(found[1]), 100, "%")
 
+    processors = os.cpu_count() or 1
     command.run(
         [
             "mksquashfs",
@@ -81,7 +84,8 @@ def make(
             "-mkfs-time",
             str(epoch),
             "-mem",
-            f"{_QUEUES + _QUEUES_OF_PROCESSOR * (os.cpu_count() or 1)}M",
+            f"{_QUEUES + _QUEUES_OF_PROCESSOR * processors}M",
+            *(("-processors", str(max(1, processors - leave))) if leave else ()),
             *arguments(options),
             # Device nodes that were made at install time: devtmpfs covers them, and an
             # ordinary user's build cannot make them, so the bytes would differ.

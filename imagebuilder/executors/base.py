@@ -18,7 +18,6 @@ from imagebuilder.project import Project
 
 GROUP = "imagebuilder.executors"
 
-LOCAL = "local"
 # Our own stand here as well as among the entry points, as engines do.
 _OWN = {"dask": "imagebuilder.executors.dask:DaskExecutor"}
 
@@ -82,7 +81,7 @@ def find(url: str, where: Location | None = None) -> Executor:
     Raises:
         InputError: there is none of that kind, or what it needs is not installed.
     """
-    if url in ("", LOCAL):
+    if url in ("", names.LOCAL):
         return Local()
     try:
         return _found(url)
@@ -104,7 +103,7 @@ def _found(url: str) -> Executor:
         known = sorted({*_OWN, *(each.name for each in entry_points(group=GROUP))})
         raise InputError(
             f"{redact(url)!r} is no executor",
-            fix=f"write {LOCAL}, or SCHEME://PLACE; schemes are: {listed(known)}",
+            fix=f"write {names.LOCAL}, or SCHEME://PLACE; schemes are: {listed(known)}",
         )
     executor: Executor = next(iter(found)).load()(url)
     return executor

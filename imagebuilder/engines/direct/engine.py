@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from imagebuilder import cache, sandbox, tools
+from imagebuilder import cache, sandbox, tools, workers
 from imagebuilder.engines import messages, rootfs
 from imagebuilder.engines.base import Input, Made, Request, Step, StepSpec, Units, Watched
 from imagebuilder.engines.direct import (
@@ -41,7 +41,6 @@ from imagebuilder.recipe import ImageOptions
 from imagebuilder.steady import once
 
 _NAMED = 5  # files that an error names
-_TIMEOUT = 6 * 3600.0  # seconds for a whole image; each step has a limit of its own
 _TOOLS = ("mmdebstrap", "apt-get", "unshare", "setpriv")
 
 
@@ -374,10 +373,10 @@ def _run_worker(job: Job, request: Request, on_layer: Callable[[str], None]) -> 
     is_damaged: list[object] = []
     try:
         outcome = messages.run_worker(
-            "imagebuilder.engines.direct.worker",
+            workers.MODULES["direct"],
             job.model_dump_json(),
             request.reporter,
-            timeout=_TIMEOUT,
+            timeout=workers.TIMEOUT,
             network=not request.offline,
             on={"layer": on_layer, "damaged": is_damaged.append},
         )

@@ -15,16 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from imagebuilder import command, cpio, sandbox
+from imagebuilder import command, sandbox
 from imagebuilder.engines import messages, rootfs
 from imagebuilder.engines.direct import (
-    addition,
+    fitting_initrd,
     image_sources,
     initrd,
-    initrd_reuse,
     install,
     layers,
-    overlay,
     packages,
     scripts,
 )
@@ -34,7 +32,7 @@ from imagebuilder.engines.direct.seal import seal
 from imagebuilder.engines.direct.stopwatch import Stopwatch
 from imagebuilder.engines.direct.tree import Tree, tree_size
 from imagebuilder.errors import ImageBuilderError, StepError
-from imagebuilder.image import INITRD, KERNEL, PACKAGES
+from imagebuilder.image import PACKAGES
 from imagebuilder.kickstart import Kickstart
 from imagebuilder.kickstart.document import lines_from_dict
 from imagebuilder.kickstart.parse import parse
@@ -157,10 +155,11 @@ def _work(
     )
     installed = packages.listed(tree)
     (job.into / PACKAGES).write_text(installed.model_dump_json(indent=1) + "\n")
+    fitting = fitting_initrd.look(tree, release, job, layer, _upper(job))
     # dracut and what packs the root only read the tree, and what dracut writes is mounted over it.
     with ThreadPoolExecutor(3) as pool:
-        making_rootfs = pool.submit(_make_rootfs, bare, job, tree.epoch, watch)
-        making_initrd = pool.submit(_make_initrd, tree, release, job, layer, watch)
+        making_rootfs = pool.submit(_make_rootfs, bare, job, tree.epoch, watch, fitting)
+        making_initrd = pool.submit(fitting_initrd.make, fitting, job, watch)
         measuring = pool.submit(tree_size, bare)
         is_reused = making_initrd.result()
         making_rootfs.result()
@@ -237,39 +236,9 @@ def _index(job: Job, tree: Tree) -> Iterator[None]:
     sandbox.unmount(place)
 
 
-def _make_initrd(tree: Tree, release: str, job: Job, layer: Path, watch: Stopwatch) -> bool:
-    """Make the initrd, or take one that dracut would make again; return whether it was taken."""
-    tree = Tree(root=tree.root, log=job.into / "logs/initrd.log", epoch=tree.epoch)
-    argv = initrd.arguments(tree, release)
-    # All is compared with the lowest layer, which images with other packages have as well.
-    above = addition.changes(layer)
-    store = job.initrds / initrd_reuse.family([above.lowest, str(tree.epoch), *argv])
-    # Without an overlay nobody knows what was changed.
-    upper = _upper(job)
-    changed = None
-    if upper:
-        changed = {**above.changed, **overlay.changes(upper, layer / "tree")}
-    into = job.into / INITRD
-    with watch.step(initrd.STEP, f"dracut for {release}"):
-        initrd.copy_kernel(tree, release, job.into / KERNEL)
-        found = None
-        if changed is not None and not job.again:
-            found = initrd_reuse.find(store, changed, tree.root)
-        with contextlib.suppress(FileNotFoundError):  # another process may have pruned it
-            if found:
-                shutil.copyfile(found, into)
-                cpio.align(into)
-                initrd_reuse.note_taken(found, changed or {}, into)
-                watch.reporter.reused(initrd.STEP, "nothing that dracut reads has changed")
-                return True
-        taken = initrd.make(tree, release, into, watch.reporter)
-        if changed is not None:
-            initrd_reuse.keep(store, into, changed, taken, tree.root)
-        cpio.align(into)
-    return False
-
-
-def _make_rootfs(bare: Path, job: Job, epoch: int, watch: Stopwatch) -> None:
+def _make_rootfs(
+    bare: Path, job: Job, epoch: int, watch: Stopwatch, fitting: fitting_initrd.Fitting
+) -> None:
     with watch.step(rootfs.STEP, rootfs.described(job.image)):
         rootfs.make(
             bare,
@@ -278,6 +247,8 @@ def _make_rootfs(bare: Path, job: Job, epoch: int, watch: Stopwatch) -> None:
             epoch,
             job.into / "logs/rootfs.log",
             watch.reporter,
+            # All wait for dracut, which needs a processor for itself.
+            leave=0 if fitting.found else 1,
         )
 
 
