@@ -20,11 +20,11 @@ from imagebuilder import build_record, files, image, several, sharing
 from imagebuilder.build_record import Recorder
 from imagebuilder.engines import Made, SharingEngine, Step
 from imagebuilder.errors import ImageBuilderError, InputError, Interrupted, StepError
-from imagebuilder.image import Image, ImageFacts, InputRecord, PackageList, StepRecord
+from imagebuilder.image import Image, ImageFacts, InputRecord, StepRecord
 from imagebuilder.kickstart.redact import hidden_words, shown_value
 from imagebuilder.plan import Plan
 from imagebuilder.progress import Reporter
-from imagebuilder.sbom import sbom
+from imagebuilder.sbom_ahead import SbomAhead
 
 _NEW = ".new-"
 _LATEST = "latest"
@@ -171,11 +171,13 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
     staging.mkdir()
     recorder = Recorder(plan.image_id, plan.name, plan.steps, plan.request.reporter.observer)
     reporter = replace(plan.request.reporter, observer=recorder)
+    ahead = SbomAhead(plan.name, plan.image_id, plan.resolved.distro, staging, recorder)
     try:
-        request = replace(plan.request, reporter=reporter)
-        made = plan.engine.make(request, plan.steps, staging, again=again)
+        with ahead:
+            request = replace(plan.request, reporter=replace(reporter, observer=ahead.observe))
+            made = plan.engine.make(request, plan.steps, staging, again=again)
         with reporter.step("image", "putting the image together"):
-            facts = _put_together(plan, made, staging)
+            facts = _put_together(plan, made, staging, ahead)
             (staging / image.FACTS).write_text(facts.model_dump_json(indent=1) + "\n")
             build_record.write(recorder.record(), staging)
             _settle(plan, staging)
@@ -187,7 +189,7 @@ def _make(plan: Plan, place: Path, *, again: bool) -> Image:
     return Image.open(plan.folder)
 
 
-def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
+def _put_together(plan: Plan, made: Made, staging: Path, ahead: SbomAhead) -> ImageFacts:
     """Write what an image has beside what the engine made; return the facts of all of it."""
     began = time.monotonic()
     (staging / image.KICKSTART).write_text(plan.kickstart.redacted())
@@ -212,10 +214,7 @@ def _put_together(plan: Plan, made: Made, staging: Path) -> ImageFacts:
         args=plan.kernel_args,
     )
     (staging / image.BOOT_SCRIPT).write_text(script)
-    installed = PackageList.model_validate_json((staging / image.PACKAGES).read_bytes())
-    (staging / image.SBOM).write_text(
-        sbom(plan.name, plan.image_id, plan.resolved.distro, installed)
-    )
+    (staging / image.SBOM).write_text(ahead.text())
     measured = tuple(
         known.get(name) or image.measure(staging / name) for name in image.artefact_names(rootfs)
     )

@@ -20,7 +20,8 @@ from imagebuilder.template import is_template
 class BaseCheck(BaseModel):
     """One thing that must be true in the booted guest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Their schemas are built when they are used: most recipes use few of them.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     # The key that makes it the check that it is: ``unit``, ``command``…
     kind: ClassVar[str]

@@ -12,7 +12,7 @@ import pytest
 from support import ended
 
 from imagebuilder import command, tools
-from imagebuilder.command import redact, run
+from imagebuilder.command import Later, redact, run
 from imagebuilder.errors import HostError, Interrupted, StepError
 from imagebuilder.progress import Cancel
 
@@ -178,6 +178,17 @@ def test_stdin() -> None:
     assert run(["cat"], timeout=20, stdin=b"").stdout == ""
     assert run(["true"], timeout=20, stdin=data).returncode == 0
     assert run(shell("exec <&-; sleep 0.1"), timeout=20, stdin=data).returncode == 0
+
+
+def test_what_it_reads_may_come_later() -> None:
+    later = Later()
+    threading.Timer(0.3, later.give, [b"x" * 1_000_000]).start()
+    assert run(["wc", "-c"], timeout=20, stdin=later).stdout.strip() == "1000000"
+    later.close()
+    later.give(b"nobody reads it")
+    gone = Later()
+    assert run(["true"], timeout=20, stdin=gone).returncode == 0
+    gone.close()
 
 
 def test_environment_and_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from imagebuilder import command, sandbox
-from imagebuilder.engines.direct import layers, overlay
+from imagebuilder.engines.direct import layers, left_out, overlay
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.packages import (
     DIVERTED,
@@ -152,6 +152,7 @@ def _add(task: Task, root: Path, reporter: Reporter) -> None:
         _divert(tree, "--remove")
     _mark(task, root / _STATES)
     compare(layer, tree)
+    left_out.take_out(tree, task.job.left_out)
     if starter.exists():
         sandbox.unmount(starter)
     tree.remove("/usr/sbin/policy-rc.d")
@@ -229,11 +230,8 @@ def _apt(task: Task, tree: Tree, reporter: Reporter) -> None:
                 f"APT::Install-Recommends={recommends}",
                 "-o",
                 f"DPkg::Chroot-Directory={tree.root}",
-                *(
-                    word
-                    for option in ("force-unsafe-io", *job.dpkg_options)
-                    for word in ("-o", f"DPkg::Options::=--{option}")
-                ),
+                "-o",
+                "DPkg::Options::=--force-unsafe-io",
                 "install",
                 *exact,
                 *others,

@@ -18,10 +18,10 @@ _OUTSIDE = {
 _WEAK = honoured("what packages recommend does not come along; holds for all sections")
 _LANGUAGES = honoured(
     "translations of these languages alone, `de:fr` or `de,fr`; `none` or nothing for none: "
-    "dpkg's path-exclude for `/usr/share/locale` and manuals"
+    "what else is in `/usr/share/locale`, and other manuals, is taken out"
 )
 _DOCS = honoured(
-    "no documentation but licences: dpkg's path-exclude for `/usr/share/doc`, `man`, `info`"
+    "no documentation but licences: the rest of `/usr/share/doc`, `man`, `info` is taken out"
 )
 
 SECTIONS: dict[str, Row] = {

@@ -44,14 +44,14 @@ def of_packages(
         InputError: a secret of a preseed line is not to be had, or ``SOURCE_DATE_EPOCH`` is none.
     """
     resolved, kickstart = request.resolved, request.kickstart
-    options, epoch = package_options.dpkg_options(kickstart), source_date_epoch()
+    options, epoch = package_options.left_out(kickstart), source_date_epoch()
     return (
         ENGINE,
         *of_tools("mmdebstrap", "apt"),
         Input.of("distro", f"{resolved.distro.id} {resolved.recipe.arch}", "the distro"),
         Input.of("sources", sources.identity(), "the package sources"),
         *_of_resolution(found),
-        *(Input.of("package-options", each, f"dpkg's {each}") for each in options),
+        *(Input.of("left-out", each, f"what packages do not bring: {each}") for each in options),
         *preseed.inputs(answers, request.vault),
         *([] if epoch is None else [Input.of("epoch", str(epoch), "SOURCE_DATE_EPOCH")]),
     )

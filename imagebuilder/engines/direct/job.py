@@ -77,7 +77,7 @@ class Job(_Message):
         preferences: the text of apt's preferences.
         apt_options: lines of an apt.conf: certificates, time limits, proxies of single hosts.
         proxies: lines of an apt.conf: this host's proxies, which no package layer has in it.
-        dpkg_options: lines of a dpkg.cfg: what packages do not bring.
+        left_out: what packages do not bring: rules as dpkg has them.
         kept: what the image's own apt is to know.
         missing: lines of %packages that nobody knows.
         lists: the folder with the package index.
@@ -105,7 +105,7 @@ class Job(_Message):
     preferences: str = ""
     apt_options: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
-    dpkg_options: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     kept: Kept = Field(default_factory=Kept)
     missing: tuple[str, ...] = ()
     lists: Path

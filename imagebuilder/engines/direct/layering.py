@@ -216,7 +216,7 @@ def _is_installed_alike(less: Kickstart, more: Kickstart) -> bool:
     return (
         bool(less.packages)
         and less.weak_dependencies == more.weak_dependencies
-        and package_options.dpkg_options(less) == package_options.dpkg_options(more)
+        and package_options.left_out(less) == package_options.left_out(more)
     )
 
 

@@ -124,7 +124,7 @@ def job(making: Making, held: Sequence[layers.Held], opened: index.Index, work: 
         preferences=_preferences(request, opened),
         apt_options=_apt_options(making, opened),
         proxies=host_proxies(),
-        dpkg_options=package_options.dpkg_options(kickstart),
+        left_out=package_options.left_out(kickstart),
         kept=image_sources.kept(opened.sources, index.targets(opened.folder, request.reporter)),
         lists=opened.lists,
         epoch=inputs.source_date_epoch(),

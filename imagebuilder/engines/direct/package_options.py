@@ -1,4 +1,4 @@
-"""The options of ``%packages`` that are settings of dpkg and apt.
+"""The options of ``%packages`` that say what packages bring, and how apt fetches them.
 
 Several sections add up: what one leaves out no other brings back.
 """
@@ -14,6 +14,7 @@ _DOCS = (
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",  # an image is distributed
     "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/lintian/*",  # what Debian's checker is told of packages
     "path-exclude=/usr/share/man/*",
 )
 _TRANSLATIONS = (
@@ -24,8 +25,8 @@ _TRANSLATIONS = (
 )
 
 
-def dpkg_options(kickstart: Kickstart) -> tuple[str, ...]:
-    """Return what dpkg leaves out of packages, dpkg(1): the last filter that fits holds."""
+def left_out(kickstart: Kickstart) -> tuple[str, ...]:
+    """Return what is left out of packages, in dpkg's words: see :mod:`.left_out`."""
     return (*_languages(kickstart), *(_DOCS if _given(kickstart, "--excludedocs") else ()))
 
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from imagebuilder import command
+from imagebuilder.engines.direct import left_out
 from imagebuilder.engines.direct.job import Layer
 from imagebuilder.engines.direct.package_failure import explained
 from imagebuilder.engines.direct.scripts import SYSIMAGE
@@ -81,7 +82,6 @@ def install(task: Task, into: Path, reporter: Reporter) -> None:
         '--aptopt=APT::Sandbox::User "root"',
         f'--aptopt=Apt::Install-Recommends "{"true" if job.recommends else "false"}"',
         *(f"--aptopt={line.rstrip(';')}" for line in (*job.proxies, *job.apt_options)),
-        *(f"--dpkgopt={line}" for line in job.dpkg_options),
     ]
     counter = Counter(reporter, 2 * len(layer.new))
     try:
@@ -117,7 +117,9 @@ def install(task: Task, into: Path, reporter: Reporter) -> None:
         )
     except StepError as error:
         raise explained(error, task.log) from error
-    compare(layer, Tree(root=into, log=task.log, epoch=task.epoch))
+    tree = Tree(root=into, log=task.log, epoch=task.epoch)
+    compare(layer, tree)
+    left_out.take_out(tree, job.left_out)
     forget_host(into, job.proxies)
     clamp_times(into, task.epoch)
 

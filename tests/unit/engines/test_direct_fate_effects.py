@@ -139,7 +139,7 @@ def outcome(
                 preferences(sources.repositories, TARGETS),
                 kickstart.weak_dependencies,
                 package_options.apt_options(kickstart),
-                package_options.dpkg_options(kickstart),
+                package_options.left_out(kickstart),
                 resolve.wanted(kickstart, AVAILABLE),
             )
         except ImageBuilderError as error:

@@ -156,26 +156,27 @@ def test_options_of_packages(kickstart_of: Parsed) -> None:
         'Acquire::http::Timeout "9";',
         'Acquire::https::Timeout "9";',
     )
-    made = package_options.dpkg_options(kickstart)
+    made = package_options.left_out(kickstart)
     for kept in ("de", "de_*", "pt", "pt_BR*"):
         assert f"path-include=/usr/share/locale/{kept}/*" in made
     # The last that fits holds: manuals go, in whatever language; licences stay.
-    assert made[-4:] == (
+    assert made[-5:] == (
         "path-exclude=/usr/share/doc/*",
         "path-include=/usr/share/doc/*/copyright",
         "path-exclude=/usr/share/info/*",
+        "path-exclude=/usr/share/lintian/*",
         "path-exclude=/usr/share/man/*",
     )
-    none = package_options.dpkg_options(kickstart_of("%packages --inst-langs=none\n%end\n"))
+    none = package_options.left_out(kickstart_of("%packages --inst-langs=none\n%end\n"))
     assert not any("locale/n" in each for each in none)
-    assert package_options.dpkg_options(kickstart_of("%packages\n%end\n")) == ()
+    assert package_options.left_out(kickstart_of("%packages\n%end\n")) == ()
 
 
 def test_options_of_a_section_may_be_cut_short(kickstart_of: Parsed) -> None:
     def made(header: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         kickstart = kickstart_of(f"%packages {header}\n%end\n")
         values.check(kickstart)
-        return package_options.apt_options(kickstart), package_options.dpkg_options(kickstart)
+        return package_options.apt_options(kickstart), package_options.left_out(kickstart)
 
     assert made("--inst-l=de --retr 5 --timeo=9") == made("--inst-langs=de --retries=5 --timeout=9")
     assert made("--inst-langs=") == made("--inst-langs=none") != made("")

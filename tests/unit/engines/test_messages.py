@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ def says(monkeypatch: pytest.MonkeyPatch, *lines: object, returncode: int = 0) -
     """Let a worker say lines, and end."""
 
     def run(argv: Any, **how: Any) -> command.Result:
+        os.eventfd_read(how["stdin"].fileno())  # it says nothing before it has its job
         for line in lines:
             how["on_line"](line if isinstance(line, str) else json.dumps(line))
         return command.Result(
