@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuilder.checks import Check
 from imagebuilder.command import redact, run
 from imagebuilder.errors import StepError
-from imagebuilder.image import BOOT_SCRIPT, INITRD, KERNEL, script_arguments
 from imagebuilder.progress import Cancel
 from imagebuilder.recipe import SmokeOptions
 from imagebuilder.smoke.confinement import confined
 from imagebuilder.smoke.console import Console
-from imagebuilder.smoke.firmware import find_ipxe
 from imagebuilder.smoke.guest import guest_archive, runner_script, scripts_of
 from imagebuilder.smoke.instruments import Instruments
-from imagebuilder.smoke.machine import (
-    SLOWNESS,
-    Loaded,
-    available_mib,
-    extra_args,
-    first_script,
-    qemu_argv,
-    translation_mib,
-)
-from imagebuilder.smoke.network import ALONE, EFI_BINARY, FIRST_SCRIPT, START, Place, Wiring
+from imagebuilder.smoke.machine import SLOWNESS, available_mib, qemu_argv, translation_mib
+from imagebuilder.smoke.network import ALONE, Place
 from imagebuilder.smoke.paths import BootPath
+from imagebuilder.smoke.prepared import prepare
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
-from imagebuilder.smoke.secure import put
 from imagebuilder.smoke.server import serve
-from imagebuilder.smoke.sources import Served, copy
 from imagebuilder.smoke.stages import KERNEL_STARTED
 from imagebuilder.smoke.starvation import Starvation
 from imagebuilder.smoke.subject import Subject
 from imagebuilder.smoke.watch import Boot, OnStage, Watch
 
-_ARCHIVE = "smoke.cpio"
 _CHECK_MARGIN = 20.0  # seconds beyond their own limits that all checks together may take
 # A machine that waits for the host has more time by the clock; so much, if nobody counts that.
 _BUSIEST = 8.0
@@ -78,40 +65,13 @@ def boot(
         InputError: a check holds a character that no shell can hold.
         Interrupted: ``cancel`` was set.
     """
-    slowness = SLOWNESS[accelerator.used]
-    boot_limit = options.boot_timeout * slowness
-    check_limit = sum(check.patience for check in checks) * slowness + _CHECK_MARGIN * slowness
-    alone = options.machines == 1
-    script = runner_script(
-        checks,
-        patience=boot_limit,
-        slowness=slowness,
-        environment=place.environment,
-        alone=alone,
-    )
+    limits = _limits(checks, options, accelerator)
+    carried = _carried(checks, limits, place, accelerator, alone=options.machines == 1)
     with short_folder() as scratch:
-        results, archive = scratch / "results", scratch / _ARCHIVE
         wiring = place.wire(scratch)
-        start = wiring.tftp / FIRST_SCRIPT
-        start.write_text(first_script(wiring, subject.script, _ARCHIVE))
-        # Compressed, since a kernel looks for one that is not at multiples of four bytes only,
-        # and on UEFI it puts the archives together without regard to that.
-        carried = guest_archive(script, scripts=scripts_of(checks), slowness=slowness)
-        archive.write_bytes(gzip.compress(carried, mtime=0))
+        files = prepare(subject, path, wiring, carried, scratch)
+        results = scratch / "results"
         results.touch()
-        files = {**subject.files, _ARCHIVE: Served(name=_ARCHIVE, source=archive)}
-        if subject.text:
-            script_file = scratch / "script"
-            script_file.write_text(subject.text)
-            files[subject.script] = Served(name=BOOT_SCRIPT, source=script_file)
-        if path.over_http:
-            files[START] = Served(name=START, source=start)
-            files[EFI_BINARY] = Served(name=EFI_BINARY, source=find_ipxe())
-        loaded = None
-        if path.secure or not path.from_network:
-            loaded = _load(files, subject, archive, wiring, scratch)
-        if loaded and path.secure:
-            put(wiring.tftp, loaded.kernel, loaded.initrd, loaded.args)
         argv = qemu_argv(
             path,
             accelerator,
@@ -119,50 +79,103 @@ def boot(
             wiring=wiring,
             results=results,
             scratch=scratch,
-            loaded=None if path.from_network else loaded,
+            loaded=files.loaded,
         )
         watch: Watch
         with Console(logs[CONSOLE_LOG], lambda: watch.clock()) as console:
             watch = Watch(
                 console,
                 results,
-                (boot_limit, check_limit),
+                (limits.boot, limits.checks),
                 accelerator.used,
                 from_network=path.from_network,
-                alone=alone,
+                alone=options.machines == 1,
             )
             watch.on_stage = on_stage
             with (
-                serve(wiring.server, files, watch.transferred),
+                serve(wiring.server, files.served, watch.transferred),
                 Instruments(scratch, watch) as instruments,
             ):
                 pid_file = scratch / "pid"
-                whole = confined(
+                machine = confined(
                     [*argv, *instruments.argv(), "-pidfile", str(pid_file)],
                     memory_mib=options.memory_mib,
                     translation_mib=translation_mib(options, available_mib()),
                     cpus=options.cpus,
                     spawns=wiring.spawns,
                 )
-                starvation = Starvation(pid_file)
-
-                def look() -> bool:
-                    starvation.look(watch.clock())
-                    watch.spent(starvation.waited, starvation.idle)
-                    instruments.look()
-                    return watch.over() and not (watch.ending == "done" and place.stays())
-
+                look = _looking(watch, instruments, Starvation(pid_file), place, logs[SCREENSHOT])
                 watch.power_on()
                 status, qemu_said = _run_machine(
-                    whole,
-                    watch,
-                    instruments,
-                    look,
-                    (boot_limit + check_limit + 60.0) * _BUSIEST,
-                    logs,
-                    cancel,
+                    machine, watch, look, limits.by_the_clock, logs[QEMU_LOG], cancel
                 )
             watch.over()  # what came at the very end
+    return _seen(watch, path, status, qemu_said, logs[SCREENSHOT])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """Seconds that a boot may take, and all checks together."""
+
+    boot: float
+    checks: float
+
+    @property
+    def by_the_clock(self) -> float:
+        """How long QEMU may run; the watch should have ended it before."""
+        return (self.boot + self.checks + 60.0) * _BUSIEST
+
+
+def _limits(checks: Sequence[Check], options: SmokeOptions, accelerator: Accelerator) -> _Limits:
+    slowness = SLOWNESS[accelerator.used]
+    of_checks = sum(check.patience for check in checks) + _CHECK_MARGIN
+    return _Limits(boot=options.boot_timeout * slowness, checks=of_checks * slowness)
+
+
+def _carried(
+    checks: Sequence[Check],
+    limits: _Limits,
+    place: Place,
+    accelerator: Accelerator,
+    *,
+    alone: bool,
+) -> bytes:
+    """Return the archive that brings the runner into the guest, with what it looks at."""
+    slowness = SLOWNESS[accelerator.used]
+    script = runner_script(
+        checks,
+        patience=limits.boot,
+        slowness=slowness,
+        environment=place.environment,
+        alone=alone,
+    )
+    return guest_archive(script, scripts=scripts_of(checks), slowness=slowness)
+
+
+def _looking(
+    watch: Watch, instruments: Instruments, starvation: Starvation, place: Place, picture: Path
+) -> Callable[[], bool]:
+    """Return what looks at a running machine, and says whether it is to be ended."""
+
+    def look() -> bool:
+        starvation.look(watch.clock())
+        watch.spent(starvation.waited, starvation.idle)
+        instruments.look()
+        if not watch.over() or (watch.ending == "done" and place.stays()):
+            return False
+        if watch.went_wrong:
+            instruments.screenshot(picture)
+            if KERNEL_STARTED not in watch.stages:
+                watch.screen = instruments.screen_text()
+                watch.console.take_screen(watch.screen)
+        return True
+
+    return look
+
+
+def _seen(watch: Watch, path: BootPath, status: int | None, qemu_said: str, picture: Path) -> Boot:
+    """Return what was seen of a boot that is over."""
+    console = watch.console
     return Boot(
         ending=watch.ending or "exited",
         stages=dict(sorted(watch.stages.items(), key=lambda item: item[1])),
@@ -184,27 +197,8 @@ def boot(
         path=path,
         starved=watch.starved,
         idle=watch.idle,
-        screenshot=logs[SCREENSHOT] if logs[SCREENSHOT].exists() else None,
+        screenshot=picture if picture.exists() else None,
     )
-
-
-def _load(
-    files: Mapping[str, Served], subject: Subject, archive: Path, wiring: Wiring, scratch: Path
-) -> Loaded:
-    """Put together what the boot script would load, for a machine that does not run it."""
-    initrd, script = scratch / INITRD, scratch / "script"
-    copy(subject.served(INITRD), initrd)
-    with initrd.open("ab") as file, archive.open("rb") as source:
-        shutil.copyfileobj(source, file)
-    if not subject.text:
-        copy(files[subject.script], script)
-    kernel = subject.local(KERNEL)
-    if kernel is None:
-        kernel = scratch / KERNEL
-        copy(subject.served(KERNEL), kernel)
-    settings = {"base": wiring.files_url, "extra-args": " ".join(extra_args(wiring))}
-    args = script_arguments(script.read_text(), settings)
-    return Loaded(kernel=kernel, initrd=initrd, args=args)
 
 
 @contextmanager
@@ -219,26 +213,14 @@ def short_folder() -> Iterator[Path]:
 def _run_machine(
     argv: list[str],
     watch: Watch,
-    instruments: Instruments,
     look: Callable[[], bool],
     limit: float,
-    logs: Mapping[str, Path],
+    log: Path,
     cancel: Cancel | None,
 ) -> tuple[int | None, str]:
     """Run QEMU until the test is over; return its exit status, if its own, and its words."""
     words: list[str] = []
-
-    def over() -> bool:
-        if not look():
-            return False
-        if watch.went_wrong:
-            instruments.screenshot(logs[SCREENSHOT])
-            if KERNEL_STARTED not in watch.stages:
-                watch.screen = instruments.screen_text()
-                watch.console.take_screen(watch.screen)
-        return True
-
-    with logs[QEMU_LOG].open("w", encoding="utf-8", errors="replace") as file:
+    with log.open("w", encoding="utf-8", errors="replace") as file:
         file.write(" ".join(argv) + "\n")
 
         def hear(line: str) -> None:
@@ -253,7 +235,7 @@ def _run_machine(
                 cancel=cancel,
                 on_line=watch.console.take,
                 on_error_line=hear,
-                until=over,
+                until=look,
                 check=False,
                 what="QEMU",
                 grace=1.0,

@@ -1,14 +1,18 @@
 """What a smoke test costs beside the same machine started by hand, and several at once.
 
-    python tests/bench/bench_smoke.py IMAGE                 one of each, by turns, four times
+    python tests/bench/bench_smoke.py IMAGE                 both side by side, four times
     python tests/bench/bench_smoke.py IMAGE --at-once 4     four tests at the same time
     python tests/bench/bench_smoke.py IMAGE --in-a-row 10   ten tests one after the other
 
-IMAGE is a built image.  By hand means: the same machine without our instruments, bounds, archive
-in the initramfs and checks; its console goes to a file, and the same files are served.  Both ways
-end with the line of the console that says that the target is reached, which one and the same
-function waits for.  Until then the seconds of processors are counted: those of the process that
-serves and watches, and those of all that it started.
+IMAGE is a built image.  By hand means what a person types: QEMU with the same board, processor,
+memory and kernel arguments, its ordinary user network, and ``python -m http.server`` in the folder
+of the image; without our instruments, bounds, archive in the initramfs and checks.
+
+Both run at the same time, each with all that belongs to it on a processor of its own, so that what
+else the host does disturbs both alike; processors and the order of the start change from pair to
+pair.  Each ends with the line of the console that says that the target is reached.  Until then the
+seconds are counted: by the clock, and of processors, which other load hardly moves.  Those of the
+process that serves and watches are told from those of all that it started.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import argparse
 import ctypes
 import os
 import re
+import shlex
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,21 +30,28 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from imagebuilder.checks import Check, NoFailedUnitsCheck, UnitCheck
-from imagebuilder.image import Image
+from imagebuilder.image import BOOT_SCRIPT, Image
 from imagebuilder.recipe import BootPathName, SmokeOptions
 from imagebuilder.smoke import report_text, smoke_test
-from imagebuilder.smoke.boot import boot, short_folder
-from imagebuilder.smoke.machine import TCG_CPU_MODELS, extra_args, qemu_argv
+from imagebuilder.smoke.boot import boot
+from imagebuilder.smoke.firmware import find_uefi
+from imagebuilder.smoke.machine import (
+    EXTRA_ARGS,
+    TCG_CPU_MODELS,
+    accelerator_args,
+    available_mib,
+    translation_mib,
+)
 from imagebuilder.smoke.network import FIRST_SCRIPT, alone
-from imagebuilder.smoke.paths import BOOT_PATHS
+from imagebuilder.smoke.paths import BOOT_PATHS, QEMU
 from imagebuilder.smoke.report import CONSOLE_LOG, QEMU_LOG, SCREENSHOT, Accelerator
-from imagebuilder.smoke.server import serve
 from imagebuilder.smoke.stages import MULTI_USER
 from imagebuilder.smoke.subject import Subject
 
@@ -50,7 +63,7 @@ CHECKS: list[Check] = [
 # The image's systemd says so by way of the kernel as well: what it writes to the console itself may
 # be lost when a getty takes that over.
 ARGS = ("systemd.log_target=kmsg", "systemd.log_level=info", "printk.devkmsg=on", "loglevel=7")
-REACHED = re.compile(r"systemd\[1\]: Reached target multi-user\.target")
+REACHED = re.compile(rb"systemd\[1\]: Reached target multi-user\.target")
 PATIENCE = 900.0  # seconds
 TICKS = os.sysconf("SC_CLK_TCK")
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
@@ -101,9 +114,12 @@ def of_descendants() -> float:
 
 def until_reached(console: Path, began: float, own_before: float) -> Cost:
     """Wait until the console says that the target is reached."""
-    while not (console.exists() and REACHED.search(console.read_text(errors="replace"))):
-        assert time.monotonic() < began + PATIENCE, "the target was not reached"
-        time.sleep(0.2)
+    tail = b""
+    with console.open("rb") as file:
+        while not REACHED.search(tail):
+            assert time.monotonic() < began + PATIENCE, "the target was not reached"
+            time.sleep(0.2)
+            tail = tail[-200:] + file.read()  # a line may come in two pieces
     clock = time.monotonic() - began
     return Cost(clock, time.process_time() - own_before, of_descendants())
 
@@ -113,6 +129,7 @@ def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
     costs: list[Cost] = []
     began, before = time.monotonic(), time.process_time()
     console = folder / CONSOLE_LOG
+    console.touch()
     waiter = threading.Thread(target=lambda: costs.append(until_reached(console, began, before)))
     waiter.start()
     seen = boot(
@@ -131,51 +148,105 @@ def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
     return costs[0]
 
 
+@contextmanager
+def started(argv: list[str], said: Path) -> Iterator[None]:
+    """Run a program beside what follows, and end it."""
+    with said.open("wb") as file:
+        program = subprocess.Popen(argv, stdout=file, stderr=file)
+        try:
+            yield
+        finally:
+            program.terminate()
+            program.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def typed(path: BootPathName, tftp: Path, console: Path, scratch: Path) -> list[str]:
+    """Return the command line of QEMU as a person has it who wants this machine.
+
+    Its room for translated code is that of a test: it decides how long a boot takes.
+    """
+    options = SmokeOptions()
+    board = BOOT_PATHS[path]
+    return [
+        *(QEMU, "-nodefaults", "-display", "none", "-no-reboot"),
+        *board.machine,
+        *(find_uefi(secure=False).argv(scratch) if board.uefi else ()),
+        *accelerator_args(ACCELERATOR, translation_mib(options, available_mib())),
+        *("-smp", str(options.cpus), "-m", str(options.memory_mib)),
+        *("-serial", f"file:{console}"),
+        *("-netdev", f"user,id=net,tftp={tftp},bootfile={FIRST_SCRIPT}"),
+        *("-device", "virtio-net-pci,netdev=net,bootindex=1"),
+        *("-device", "virtio-rng-pci"),
+    ]
+
+
 def by_hand(image: Image, path: BootPathName, folder: Path) -> Cost:
     """Boot the same machine, and wait for nothing but the target."""
-    subject = Subject.of_image(image)
     began, before = time.monotonic(), time.process_time()
-    with short_folder() as scratch, (folder / CONSOLE_LOG).open("wb") as console:
-        wiring = alone(args=ARGS).wire(scratch)
-        (wiring.tftp / FIRST_SCRIPT).write_text(
-            f"#!ipxe\nset base {wiring.files_url}\nset extra-args {' '.join(extra_args(wiring))}\n"
-            f"chain {wiring.files_url}{subject.script}\n"
+    port, tftp, console = free_port(), folder / "tftp", folder / CONSOLE_LOG
+    url = f"http://10.0.2.2:{port}/"  # the host's own loopback, as QEMU's user network has it
+    tftp.mkdir()
+    (tftp / FIRST_SCRIPT).write_text(
+        f"#!ipxe\nset base {url}\nset extra-args {' '.join((*EXTRA_ARGS, *ARGS))}\n"
+        f"chain {url}{BOOT_SCRIPT}\n"
+    )
+    console.touch()
+    server = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    machine = typed(path, tftp, console, folder)
+    print(shlex.join(machine), file=sys.stderr)
+    with (
+        started([*server, "--directory", str(image.path)], folder / "http.log"),
+        started(machine, folder / QEMU_LOG),
+    ):
+        return until_reached(console, began, before)
+
+
+WAYS: dict[str, Callable[[Image, BootPathName, Path], Cost]] = {
+    "by hand": by_hand,
+    "tested": tested,
+}
+ALLOWED = sorted(os.sched_getaffinity(0))
+
+
+def pair(image: Image, path: str, number: int) -> dict[str, Cost]:
+    """Boot both ways at once, each in a process and on a processor of its own."""
+    running = {}
+    # Four pairs have each way first and second on each processor.
+    for place, way in enumerate(sorted(WAYS, reverse=bool(number % 2))):
+        processor = ALLOWED[(place + number // 2) % 2]
+        argv = [sys.executable, __file__, str(image.path), "--path", path, "--one", way]
+        running[way] = subprocess.Popen(
+            [*argv, "--processor", str(processor)], stdout=subprocess.PIPE, text=True
         )
-        argv = qemu_argv(
-            BOOT_PATHS[path],
-            ACCELERATOR,
-            SmokeOptions(),
-            wiring=wiring,
-            results=scratch / "results",
-            scratch=scratch,
-        )
-        with serve(wiring.server, subject.files, lambda _transfer: None):
-            machine = subprocess.Popen(argv, stdout=console, stderr=console)
-            try:
-                return until_reached(folder / CONSOLE_LOG, began, before)
-            finally:
-                machine.terminate()
-                machine.wait()
+    costs = {}
+    for way, process in running.items():
+        said, _ = process.communicate()
+        assert process.returncode == 0, f"{way} failed"
+        costs[way] = Cost(*(float(each) for each in said.split()[-3:]))
+        print(f"{way:8} {costs[way]}", flush=True)
+    return costs
 
 
 def compare(image: Image, path: str, rounds: int) -> None:
-    """Boot both ways by turns, each in a process of its own, and say what they cost."""
-    ways: dict[str, list[Cost]] = {"by hand": [], "tested": []}
-    for number in range(rounds):
-        for way in sorted(ways, reverse=bool(number % 2)):
-            argv = [sys.executable, __file__, str(image.path), "--path", path, "--one", way]
-            said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
-            ways[way].append(Cost(*(float(each) for each in said[-3:])))
-            print(f"{way:8} {ways[way][-1]}", flush=True)
-    for what in ("clock", "own", "machine", "processors"):
-        hand, test = ([getattr(each, what) for each in ways[way]] for way in ("by hand", "tested"))
-        whole = hand if what == "clock" else [each.processors for each in ways["by hand"]]
-        more = [100 * (b - a) / c for a, b, c in zip(hand, test, whole, strict=True)]
+    """Boot both ways side by side, and say what they cost."""
+    pairs = [pair(image, path, number) for number in range(rounds)]
+    for what in ("clock", "processors"):
+        hand, test = ([getattr(each[way], what) for each in pairs] for way in WAYS)
+        ratios = [b / a - 1 for a, b in zip(hand, test, strict=True)]
+        whole = statistics.median(test) / statistics.median(hand) - 1
         print(
             f"{what}: by hand {statistics.median(hand):.1f} s, "
-            f"tested {statistics.median(test):.1f} s; pair by pair "
-            f"{statistics.median(more):+.1f} % ({min(more):+.1f} to {max(more):+.1f})"
+            f"tested {statistics.median(test):.1f} s: {whole:+.1%} "
+            f"(pairs {min(ratios):+.1%} to {max(ratios):+.1%})"
         )
+    own = statistics.median(each["tested"].own for each in pairs)
+    machine = statistics.median(each["by hand"].processors for each in pairs)
+    print(f"own: {own:.2f} s of processors, {own / machine:.1%} of all by hand")
 
 
 def linked(image: Image, folder: Path) -> Image:
@@ -215,27 +286,28 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("image", type=Path)
-    parser.add_argument("--path", choices=BOOT_PATHS, default="pxe-bios")
+    parser.add_argument("--path", choices=("pxe-bios", "pxe-uefi"), default="pxe-bios")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=0)
     parser.add_argument("--in-a-row", type=int, default=0)
-    parser.add_argument("--one", choices=("by hand", "tested"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=tuple(WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--processor", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     image = Image.open(given.image.resolve())
-    ways: dict[str, Callable[[Image, BootPathName, Path], Cost]] = {
-        "by hand": by_hand,
-        "tested": tested,
-    }
     with tempfile.TemporaryDirectory(prefix="bench-") as private:
         if given.one:
             ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-            print(*astuple(ways[given.one](image, given.path, Path(private))))
+            if given.processor is not None:
+                os.sched_setaffinity(0, {given.processor})
+            print(*astuple(WAYS[given.one](image, given.path, Path(private))))
             return 0
         print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
         if given.at_once or given.in_a_row:
             number = given.at_once or given.in_a_row
             passed = several(image, given.path, number, given.at_once or 1, Path(private))
             return 0 if passed else 1
+        if len(ALLOWED) < 2:
+            parser.error("side by side takes two processors")
         compare(image, given.path, given.rounds)
     return 0
 
