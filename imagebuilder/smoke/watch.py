@@ -84,8 +84,9 @@ class Boot:
             processors wait for an interrupt and let none in), ``timeout``,
             ``unanswered`` (the initrd asked by DHCP in vain), ``no-script`` (what came for the
             boot script is none, and nothing moved after it), ``still`` (nothing moved for
-            long), ``settled`` (the boot is over, its target not reached), ``flood`` (the guest
-            wrote without end).
+            long), ``settled`` (the boot is over, its target not reached), ``unheard`` (the
+            console says that the system is up, and the runner has said nothing), ``flood`` (the
+            guest wrote without end).
         stages: what was reached, in seconds since power-on.
         transfers: what the guest asked for.
         packets: what it asked of DHCP and TFTP: the firmware's, then the initrd's.

@@ -76,40 +76,50 @@ class Cost:
     Attributes:
         clock: seconds since the machine was started.
         own: seconds of processors of the process that serves and watches.
-        machine: those of all that it started: QEMU, and the relays of its network.
+        others: those of all that it started beside QEMU: the server, or relays of the network.
+        machine: QEMU's.
     """
 
     clock: float
     own: float
+    others: float
     machine: float
 
     @property
     def processors(self) -> float:
-        return self.own + self.machine
+        return self.own + self.others + self.machine
 
 
-def of_descendants() -> float:
+def of_descendants() -> tuple[float, float]:
     """Return the seconds of processors of all that this process started, ended or not.
+
+    Those of QEMU come last, before them those of all others.
 
     What a child leaves behind comes to us (PR_SET_CHILD_SUBREAPER), and nobody waits for it: so
     it is there to be counted.
     """
     used: dict[int, float] = {}
     children: dict[int, list[int]] = defaultdict(list)
+    machines: set[int] = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            words = path.read_text().rpartition(")")[2].split()
+            name, _, rest = path.read_text().rpartition(")")
         except OSError:
             continue  # it ended just now
-        pid = int(path.parent.name)
+        pid, words = int(path.parent.name), rest.split()
+        if "(qemu-system" in name:
+            machines.add(pid)
         children[int(words[1])].append(pid)
         used[pid] = sum(int(each) for each in words[11:15]) / TICKS  # proc(5): with its children's
-    total, waiting = 0.0, [*children[os.getpid()]]
+    others, machine, waiting = 0.0, 0.0, [*children[os.getpid()]]
     while waiting:
         pid = waiting.pop()
-        total += used[pid]
+        if pid in machines:
+            machine += used[pid]
+        else:
+            others += used[pid]
         waiting += children[pid]
-    return total
+    return others, machine
 
 
 def until_reached(console: Path, began: float, own_before: float) -> Cost:
@@ -121,7 +131,7 @@ def until_reached(console: Path, began: float, own_before: float) -> Cost:
             time.sleep(0.2)
             tail = tail[-200:] + file.read()  # a line may come in two pieces
     clock = time.monotonic() - began
-    return Cost(clock, time.process_time() - own_before, of_descendants())
+    return Cost(clock, time.process_time() - own_before, *of_descendants())
 
 
 def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
@@ -182,6 +192,7 @@ def typed(path: BootPathName, tftp: Path, console: Path, scratch: Path) -> list[
         *("-netdev", f"user,id=net,tftp={tftp},bootfile={FIRST_SCRIPT}"),
         *("-device", "virtio-net-pci,netdev=net,bootindex=1"),
         *("-device", "virtio-rng-pci"),
+        *("-device", "VGA"),  # QEMU's machines have one unless they are told otherwise
     ]
 
 
@@ -227,7 +238,7 @@ def pair(image: Image, path: str, number: int) -> dict[str, Cost]:
     for way, process in running.items():
         said, _ = process.communicate()
         assert process.returncode == 0, f"{way} failed"
-        costs[way] = Cost(*(float(each) for each in said.split()[-3:]))
+        costs[way] = Cost(*(float(each) for each in said.split()[-4:]))
         print(f"{way:8} {costs[way]}", flush=True)
     return costs
 
@@ -244,9 +255,11 @@ def compare(image: Image, path: str, rounds: int) -> None:
             f"tested {statistics.median(test):.1f} s: {whole:+.1%} "
             f"(pairs {min(ratios):+.1%} to {max(ratios):+.1%})"
         )
-    own = statistics.median(each["tested"].own for each in pairs)
-    machine = statistics.median(each["by hand"].processors for each in pairs)
-    print(f"own: {own:.2f} s of processors, {own / machine:.1%} of all by hand")
+    whole_by_hand = statistics.median(each["by hand"].processors for each in pairs)
+    for way in WAYS:
+        for what in ("own", "others", "machine"):
+            spent = statistics.median(getattr(each[way], what) for each in pairs)
+            print(f"{way}: {what} {spent:.2f} s, {spent / whole_by_hand:.1%} of all by hand")
 
 
 def linked(image: Image, folder: Path) -> Image:

@@ -62,6 +62,7 @@ GOOD = (
     + report_lines(f"hello 1 {b64('6.1.0')}", "reached 50700000", "noise")
     + report_lines(f"check 1 passed 0.1 {b64('it is active')} - 1")
 )
+ASKED = ("check 1 passed 0.1 - - 1", "check 2 passed 0.2 - - 1")
 ALL_PASSED = report_lines("check 2 passed 0.2 - - 1", "end") + "sleep 300\n"
 
 
@@ -345,13 +346,90 @@ def test_arguments_of_the_fleet_reach_a_machine_that_is_alone(
     artefacts = tuple(measure(image.path / each.name) for each in image.facts.artefacts)
     changed = Image(path=image.path, facts=image.facts.model_copy(update={"artefacts": artefacts}))
     options = SmokeOptions(
-        paths=("kernel",), args=("role=compute{machine}", "BOOTIF={mac}"), boot_timeout=60
+        paths=("kernel",),
+        args=("role=compute{machine}", "BOOTIF={mac}"),
+        machine_args={"1": ("rack=r{machine}",)},
+        boot_timeout=60,
     )
     fake_qemu.write_text("exit 1\n")
     smoke_test(changed, CHECKS, options, accel="tcg", cache_dir=tmp_path / "cache")
     said = (image.smoke_dir / "kernel" / "qemu.log").read_text()
-    assert "role=compute1 BOOTIF=52:54:00:77:01:00" in said
+    assert "panic=-1 role=compute1 BOOTIF=52:54:00:77:01:00 rack=r1 " in said, "after the test's"
     assert "virtio-net-pci,netdev=net,mac=52:54:00:77:01:00" in said
+
+
+def test_they_reach_it_through_the_script_that_tftp_gives_out(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    fake_qemu.write_text(
+        f"cp $(echo \"$*\" | sed 's/.*,tftp=\\([^,]*\\),.*/\\1/')/boot.ipxe {script}\nexit 1\n"
+    )
+    options = SmokeOptions(
+        args=("role=compute{machine}",), machine_args={"1": ("id={mac}",)}, boot_timeout=60
+    )
+    smoke_test(image, CHECKS, options, accel="tcg", cache_dir=tmp_path / "cache")
+    [line] = [each for each in script.read_text().splitlines() if "extra-args" in each]
+    assert line.endswith(" panic=-1 role=compute1 id=52:54:00:77:01:00")
+
+
+def test_a_system_that_is_up_and_whose_runner_is_silent_is_ended(
+    image: Image, fake_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagebuilder.smoke.watch._UNHEARD_SECONDS", 0.2)
+    fake_qemu.write_text(
+        FETCH
+        + "echo '[    0.050000] Kernel command line: console=ttyS0'; fetch rootfs.squashfs\n"
+        + "echo 'Debian GNU/Linux 12 debian ttyS0'; sleep 300\n"
+    )
+    began = time.monotonic()
+    report = smoke(image, tmp_path)
+    assert time.monotonic() - began < OPTIONS.boot_timeout, "not only when its time is over"
+    assert report.boots[0].failure
+    assert "came up, but the test's runner" in report.boots[0].failure.what
+
+
+def test_the_memory_that_an_image_needs_is_found_and_kept(
+    image: Image, fake_qemu: Path, tmp_path: Path
+) -> None:
+    up = FETCH + "fetch rootfs.squashfs\n" + report_lines("hello 1 -", "reached 1")
+    fake_qemu.write_text(
+        "mib=$(echo \"$*\" | sed 's/.* -m \\([0-9]*\\) .*/\\1/')\n"
+        "if [ $mib -lt 320 ]; then echo 'dracut: FATAL: no'; sleep 300; fi\n"
+        + up
+        # With less than what it needs it may come up, and kill on the way.
+        + "[ $mib -ge 400 ] || echo '[ 9.1] Out of memory: Killed process 7 (udevd)'\n"
+        + f"if [ $mib = 1024 ]; then\n{report_lines(*ASKED)}fi\n"
+        + report_lines("end")
+        + "sleep 300\n"
+    )
+    options = OPTIONS.model_copy(
+        update={"memory_mib": 1024, "budget": Budget.model_validate({"memory_mib": 256})}
+    )
+
+    def test(*, measure: bool) -> SmokeReport:
+        return smoke_test(
+            image,
+            CHECKS,
+            options,
+            accel="tcg",
+            cache_dir=tmp_path / "cache",
+            measure_memory=measure,
+        )
+
+    assert test(measure=False).passed, "what is not known fails nothing"
+    report = test(measure=True)
+    assert report.memory
+    assert (report.memory.mib, report.memory.too_little_mib) == (448, 384)
+    assert report.memory.path == "pxe-bios"
+    calls = [
+        line for line in fake_qemu.with_name("calls").read_text().splitlines() if " -m " in line
+    ]
+    assert len(calls) == 2 + report.memory.boots
+    assert [each.outcome for each in report.budgets] == ["exceeded"]
+    assert not report.passed
+    assert len(report.boots) == 1, "those that find it out are no boots of the test"
+    assert test(measure=False).memory == report.memory, "a later test knows it"
 
 
 def test_each_path_of_a_recipe_is_booted(image: Image, fake_qemu: Path, tmp_path: Path) -> None:
