@@ -24,7 +24,6 @@ from imagebuilder.smoke.one_path import STEP, PathTest
 from imagebuilder.smoke.paths import BOOT_PATHS, find_tools
 from imagebuilder.smoke.rack import find_rack_tools, layout_of, needs_rack
 from imagebuilder.smoke.report import (
-    Accelerator,
     BootReport,
     Failure,
     MemoryNeed,
@@ -80,21 +79,10 @@ def smoke_test(
             image is for another architecture than the machine.
         Interrupted: ``cancel`` was set; the last report stays as it was.
     """
-    if arch != ARCH:
-        raise InputError(
-            f"an image for {arch} cannot be tested: the machine that tests run in is {ARCH}",
-            fix="test it on a machine of its own, and publish it with --untested REASON",
-        )
-    if cpu_baseline not in TCG_CPU_MODELS:
-        raise InputError(
-            f"unknown x86-64 level {cpu_baseline!r}",
-            fix=f"known are: {', '.join(TCG_CPU_MODELS)}",
-        )
+    _refuse(checks, options, cpu_baseline, arch)
     subject = subject_of(tested)
-    runner_script(checks, patience=1, slowness=1)  # raises, before anything is started
     reporter = Reporter(subject=subject.recipe, observer=observer, cancel=cancel or Cancel())
     paths = [BOOT_PATHS[name] for name in dict.fromkeys(options.paths)]
-    layout_of(options)  # raises, too
     titles = "; ".join(path.title for path in paths)
     with reporter.step(STEP, f"boot {subject.id} ({titles})"):
         find_tools(paths)
@@ -119,13 +107,12 @@ def smoke_test(
                 for path in paths
             ]
             boots = () if failure else _boot_all(tests, accel, retries)
-            last = {boot.name: boot for boot in boots}
-            passed = failure is None and all(boot.passed for boot in last.values())
+            came_up = failure is None and all(boot.passed for boot in _last(boots))
             memory = _known_memory(subject)
-            if measure_memory and passed:
-                memory = _memory_of(tests[0], last[tests[0].path.name].accelerator)
-            costs = () if failure else judge(options.budget, subject, tuple(last.values()), memory)
-            passed = passed and not any(each.outcome == "exceeded" for each in costs)
+            if measure_memory and came_up:
+                memory = _memory_of(tests[0], boots)
+            costs = () if failure else judge(options.budget, subject, _last(boots), memory)
+            passed = came_up and not any(each.outcome == "exceeded" for each in costs)
             report = SmokeReport(
                 image=subject.id,
                 recipe=subject.recipe,
@@ -143,6 +130,27 @@ def smoke_test(
             )
             store_report(report, subject.smoke_dir)
     return report
+
+
+def _refuse(checks: Sequence[Check], options: SmokeOptions, cpu_baseline: str, arch: str) -> None:
+    """Raise, before anything is started, where it cannot be tested."""
+    if arch != ARCH:
+        raise InputError(
+            f"an image for {arch} cannot be tested: the machine that tests run in is {ARCH}",
+            fix="test it on a machine of its own, and publish it with --untested REASON",
+        )
+    if cpu_baseline not in TCG_CPU_MODELS:
+        raise InputError(
+            f"unknown x86-64 level {cpu_baseline!r}",
+            fix=f"known are: {', '.join(TCG_CPU_MODELS)}",
+        )
+    runner_script(checks, patience=1, slowness=1)  # raises, and so does the next
+    layout_of(options)
+
+
+def _last(boots: Sequence[BootReport]) -> tuple[BootReport, ...]:
+    """Return the last boot of each machine over each path: what a test comes to."""
+    return tuple({boot.name: boot for boot in boots}.values())
 
 
 def _boot_all(
@@ -166,8 +174,9 @@ def _boot_all(
     return tuple(boots)
 
 
-def _memory_of(test: PathTest, used: Accelerator) -> MemoryNeed:
+def _memory_of(test: PathTest, boots: Sequence[BootReport]) -> MemoryNeed:
     """Find out how much memory an image needs that came up with what the recipe gives it."""
+    used = next(each.accelerator for each in _last(boots) if each.name == test.path.name)
 
     def comes_up(mib: int) -> bool:
         seen = test.with_memory(mib, used)
