@@ -25,6 +25,7 @@ import ctypes
 import os
 import re
 import shlex
+import signal
 import socket
 import statistics
 import subprocess
@@ -166,9 +167,13 @@ def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
 
 @contextmanager
 def started(argv: list[str], said: Path) -> Iterator[None]:
-    """Run a program beside what follows, and end it."""
+    """Run a program beside what follows, and end it.
+
+    In a session of its own, as a test runs QEMU: a kernel that shares a processor out among
+    sessions (sched(7), autogroups) gives the two ways very different shares otherwise.
+    """
     with said.open("wb") as file:
-        program = subprocess.Popen(argv, stdout=file, stderr=file)
+        program = subprocess.Popen(argv, stdout=file, stderr=file, start_new_session=True)
         try:
             yield
         finally:
@@ -315,6 +320,7 @@ def main() -> int:
     parser.add_argument("--one", choices=tuple(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--processor", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
     image = Image.open(given.image.resolve())
     with tempfile.TemporaryDirectory(prefix="bench-") as private:
         if given.one:
