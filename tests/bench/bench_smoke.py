@@ -147,7 +147,9 @@ def tested(image: Image, path: BootPathName, folder: Path) -> Cost:
     began, before = time.monotonic(), time.process_time()
     console = folder / CONSOLE_LOG
     console.touch()
-    waiter = threading.Thread(target=lambda: costs.append(until_reached(console, began, before)))
+    waiter = threading.Thread(
+        target=lambda: costs.append(until_reached(console, began, before)), daemon=True
+    )
     waiter.start()
     seen = boot(
         Subject.of_image(image),
