@@ -43,7 +43,9 @@ take_room() {{
 }}
 """
 
-_EARLY = f"""\
+
+def _early(memory_interval: int) -> str:
+    return f"""\
 #!/bin/sh
 (
 {_MODULES}
@@ -51,9 +53,10 @@ _EARLY = f"""\
 {TAKE_ROOM}
 check_modules "" initrd
 take_room
-watch_memory {MEMORY_SAMPLES} 1 </dev/null >/dev/null 2>&1 &
+watch_memory {MEMORY_SAMPLES} 1 {memory_interval} </dev/null >/dev/null 2>&1 &
 ) 2>/dev/null
 """
+
 
 # Run each time that udev has settled and the root is not there yet, some times a second.
 # A network card that has a driver is there by then.
@@ -112,10 +115,14 @@ fi
 """
 
 
-def early_entries() -> Sequence[Entry]:
-    """Return the files of the initramfs archive that are these hooks."""
+def early_entries(memory_interval: int) -> Sequence[Entry]:
+    """Return the files of the initramfs archive that are these hooks.
+
+    Args:
+        memory_interval: seconds from one look at the memory to the next.
+    """
     hooks = (
-        ("cmdline/00", _EARLY),
+        ("cmdline/00", _early(memory_interval)),
         ("initqueue/settled/00", _SETTLED),
         ("pre-pivot/94", _LATE),
     )

@@ -68,6 +68,8 @@ echo /{_CARRIED}/hook.sh >>/scripts/init-bottom/ORDER
 # are on their way, systemd-modules-load for one.
 _START_SECONDS = 90
 
+_MEMORY_SECONDS = 2  # from one look at the memory to the next, on a real machine
+
 # Started first of all, so that a boot that hangs can be looked at; it is part of no
 # transaction for longer than a moment, so that nothing waits for it.
 _RUNNER_UNIT = f"""\
@@ -77,7 +79,7 @@ DefaultDependencies=no
 
 [Service]
 Type=simple
-ExecStart=/bin/sh {FOLDER}/runner.sh
+ExecStart=/bin/sh -c "shell=$$(command -v bash) || shell=sh; exec $$shell {FOLDER}/runner.sh"
 StandardInput=null
 """
 
@@ -90,8 +92,16 @@ After=multi-user.target
 
 [Service]
 Type=simple
-ExecStart=/bin/sh -c ": >{FOLDER}/reached"
+ExecStart=/bin/sh -c ": >{FOLDER}/reached; [ ! -p {FOLDER}/bell ] || echo 1<>{FOLDER}/bell"
 """
+
+
+def memory_interval(slowness: float) -> int:
+    """Return how many seconds pass from one look at the guest's memory to the next.
+
+    What is slower is looked at less often: as often in its course, at the same cost.
+    """
+    return round(_MEMORY_SECONDS * slowness)
 
 
 def guest_archive(
@@ -128,7 +138,7 @@ def guest_archive(
             *(Entry(path=path, content=hook) for path in _HOOK_PATHS),
             Entry(path=f"{_CARRIED}/hook.sh", content=hook),
             Entry(path=_OTHER_HOOK_PATH, content=_OTHER_HOOK.encode()),
-            *early_entries(),
+            *early_entries(memory_interval(slowness)),
         ]
     )
 
@@ -160,6 +170,7 @@ def runner_script(
         f"PATIENCE={math.ceil(patience)}",
         f"COUNT={len(checks)}",
         f"EXTRA={math.ceil((slowness - 1) * 100) if alone else 0}",
+        f"MEMORY={memory_interval(slowness)}",
         *(f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()),
     ]
     needs = needs_of(checks)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs inside the guest, as root, from /run: looks at the checks and tells the host.
 #
-# It needs a POSIX shell, coreutils, grep and systemd.  What it says goes to a virtio-serial
+# It needs a POSIX shell, coreutils, grep and systemd; with bash it costs the guest less.  What it says goes to a virtio-serial
 # port, one line per fact; texts in base64, "-" for an empty one (guest.py reads them):
 #
 #   hello 1 KERNEL              the new root's systemd has started
@@ -16,7 +16,7 @@
 #
 # Before this text stand PATIENCE (seconds that the boot may take), COUNT (of checks), EXTRA (by
 # how many hundredths their limits are longer than on a real machine; 0 where a machine may wait
-# for others that are as slow), and for each check N the function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and from one look to
+# for others that are as slow), MEMORY (seconds from one look at the memory to the next), and for each check N the function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and from one look to
 # the next), TRIES_N (how many looks, 0: any number) and NEEDS_N (the numbers of the checks that
 # must have passed).  SMOKE_* are for tests.
 
@@ -53,14 +53,19 @@ look_at_idleness() {
     idle=0
     look_at_clock
     [ -r "$PROC/stat" ] || return
-    before=${idle_now-} from=${idle_when-} processors=0
-    while read -r name _ _ _ ticks _; do  # of 1/100 s (proc(5), USER_HZ)
-        case $name in
-            cpu) idle_now=$ticks ;;
-            cpu*) processors=$((processors + 1)) ;;
-            *) break ;;
-        esac
-    done <"$PROC/stat"
+    before=${idle_now-} from=${idle_when-}
+    if [ -n "$before" ]; then
+        read -r _ _ _ _ idle_now _ <"$PROC/stat"  # of 1/100 s (proc(5), USER_HZ)
+    else
+        processors=0
+        while read -r name _ _ _ ticks _; do
+            case $name in
+                cpu) idle_now=$ticks ;;
+                cpu*) processors=$((processors + 1)) ;;
+                *) break ;;
+            esac
+        done <"$PROC/stat"
+    fi
     idle_when=$now
     [ -n "$before" ] || return
     idle=$((idle_now - before - (processors - 1) * (now - from)))
@@ -98,7 +103,7 @@ wait_for_target() {
     next=$((PATIENCE * 50)) looked=$now settled=
     while [ ! -e "$WORK/reached" ]; do
         last=$now
-        sleep "$PAUSE"
+        pause "$PAUSE"
         look_at_idleness
         waited=$((now - looked))
         # systemctl costs an emulated processor much; one that is idle has time for it.
@@ -206,7 +211,7 @@ try_all() {
             [ -n "$is_done" ] || try $n
             n=$((n + 1))
         done
-        [ $pending = no ] || sleep "$PAUSE"
+        [ $pending = no ] || pause "$PAUSE"
     done
 }
 
@@ -217,16 +222,17 @@ say_alive() {
 
 main() {
     mkdir -p "$WORK"
+    take_bell "$WORK/bell"
     if [ -n "${SMOKE_PORT-}" ]; then port=$SMOKE_PORT; else
         tries=0
         until find_port; do
             tries=$((tries + 1))
             [ $((tries % 10)) -ne 0 ] || complain_of_no_port
-            sleep "$PAUSE"
+            pause "$PAUSE"
         done
     fi
     exec 3>>"$port" || exit 1
-    watch_memory "$WORK/memory" $$ </dev/null >/dev/null 2>&1 3>&- &
+    watch_memory "$WORK/memory" $$ "$MEMORY" </dev/null >/dev/null 2>&1 3>&- &
     say hello 1 "$(encode "$(uname -r)")"
     wait_for_target || { tell_memory; exit 0; }
     look_at_chain </dev/null >/dev/null 2>&1 3>&- &

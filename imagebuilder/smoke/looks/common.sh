@@ -46,14 +46,14 @@ run_and_judge() {
     # a daemon that the command leaves behind, with the pipe open, holds up nobody.  dd, since
     # it writes what it has read at once.
     { dd bs=4096 count="$CAPTURE_BLOCKS" of="$WORK/output" 2>/dev/null; : >"$read"
-      exec cat >/dev/null; } <"$WORK/pipe" 3>&- &
+      exec cat >/dev/null; } <"$WORK/pipe" 3>&- 9>&- &
     reader=$!
     # Opening it waits for the reader.  A process of the runner's that ends meanwhile interrupts
     # that, and no shell tries again by itself: then the command was not run.
     status='' opened=0
     while [ -z "$status" ] && [ $opened -lt 20 ]; do
         opened=$((opened + 1))
-        { timeout -k 2 "$seconds" "$@" </dev/null 2>&1 3>&-; status=$?; } >"$WORK/pipe"
+        { timeout -k 2 "$seconds" "$@" </dev/null 2>&1 3>&- 9>&-; status=$?; } >"$WORK/pipe"
     done
     waited=0
     while [ ! -e "$read" ] && [ $waited -lt 10 ] && kill -0 $reader 2>/dev/null; do

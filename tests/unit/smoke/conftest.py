@@ -82,12 +82,12 @@ def descriptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Description
     return describe
 
 
-@pytest.fixture(params=["dash", "busybox"])
+@pytest.fixture(params=["dash", "bash", "busybox"])
 def guest(request: pytest.FixtureRequest, tmp_path: Path) -> Guest:
     if request.param == "dash":
         return make_guest(tmp_path)
-    program = shutil.which("busybox")
+    program = shutil.which(request.param)
     if program is None and os.environ.get("CI") != "true":
-        pytest.skip("busybox is not installed; run ci/setup")
+        pytest.skip(f"{request.param} is not installed; run ci/setup")
     assert program
-    return make_guest(tmp_path, (program, "sh"))
+    return make_guest(tmp_path, (program, "sh") if request.param == "busybox" else (program,))

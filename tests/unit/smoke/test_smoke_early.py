@@ -16,7 +16,7 @@ def hook(name: str, folder: Path, release: str) -> str:
     """Return a hook in which a folder stands for the initrd's root."""
     text = next(
         (each.content or b"").decode()
-        for each in early_entries()
+        for each in early_entries(2)
         if each.path == f"{HOOK_FOLDERS[0]}/{name}-imagebuilder-look.sh"
     )
     for path in ("/dev/kmsg", "/run/", "/sys/", "/proc/"):
@@ -59,7 +59,7 @@ def run(shell: str, script: str) -> None:
     ("name", "who"), [("cmdline/00", "initrd"), ("pre-pivot/94", "root file system")]
 )
 def test_modules_of_another_kernel_are_named(place: Path, shell: str, name: str, who: str) -> None:
-    script = hook(name, place, "6.1").replace(" 1 </dev/null", " 999999999 </dev/null")
+    script = hook(name, place, "6.1").replace(" 1 2 </dev/null", " 999999999 2 </dev/null")
     run(shell, script)
     assert not (place / "dev/kmsg").exists()
     run(shell, script.replace("echo 6.1;", "echo 5.10;"))
@@ -70,7 +70,7 @@ def test_modules_of_another_kernel_are_named(place: Path, shell: str, name: str,
 
 def test_the_runner_has_a_file_system_of_its_own(place: Path) -> None:
     folder = f"{place}/run/imagebuilder-smoke"
-    script = hook("cmdline/00", place, "6.1").replace(" 1 </dev/null", " 999999999 </dev/null")
+    script = hook("cmdline/00", place, "6.1").replace(" 1 2 </dev/null", " 999999999 2 </dev/null")
     run(SHELLS[0], script)
     mounted = f"-t tmpfs -o mode=755 imagebuilder-smoke {folder}\n"
     assert (place / "mounted").read_text() == mounted
@@ -89,7 +89,7 @@ def test_a_kernel_without_any_modules_is_no_error(place: Path) -> None:
 def test_memory_is_sampled(place: Path) -> None:
     script = hook("cmdline/00", place, "6.1")
     # One sample, then the process that it waits for is gone.
-    script = script.replace('kill -0 "$2" 2>/dev/null', '[ ! -e "$1" ]').replace("sleep 2", ":")
+    script = script.replace('kill -0 "$2" 2>/dev/null', '[ ! -e "$1" ]').replace('sleep "$1"', ":")
     run(SHELLS[0], script + "\nwait\n")
     samples = place / "run/imagebuilder-smoke/memory"
     for _ in range(100):

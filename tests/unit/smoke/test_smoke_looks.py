@@ -241,10 +241,11 @@ def test_a_process_that_ends_while_a_command_waits_for_its_pipe_is_no_failure(gu
     check = CommandCheck(command="echo once >>times; cat times", output="once", tries=1)
     script = runner_script([check], patience=100, slowness=1)
     reader = script.index("{ dd bs=4096")
-    opens = script.index('} <"$WORK/pipe" 3>&- &', reader)
+    opening = '} <"$WORK/pipe" 3>&- 9>&- &'
+    opens = script.index(opening, reader)
     late = (
         f"{script[:reader]}{{ sleep 0.6; {script[reader:opens]}"
-        f'}} <"$WORK/pipe"; }} 3>&- &\nsleep 0.2 &{script[opens + 22 :]}'
+        f'}} <"$WORK/pipe"; }} 3>&- &\nsleep 0.2 &{script[opens + len(opening) :]}'
     )
     said = next(each for each in guest.start(late) if each.word == "check")
     assert said.texts[1:2] + said.texts[3:5] == ("passed", "its exit status is 0", "once")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -296,3 +298,24 @@ echo $up >>$STATE/pauses
 def test_other_lines_of_the_port_are_passed_over() -> None:
     for line in ("", "hello", "check 1 passed 1 !!! -", "noise from a driver", "end now"):
         assert parse(line) is None
+
+
+def test_bash_waits_without_a_process_and_hears_when_the_target_is_reached(tmp_path: Path) -> None:
+    guest = make_guest(tmp_path, ("/bin/bash",))
+    (tmp_path / "work/reached").unlink()
+    guest.program("sleep", "echo $* >>$STATE/slept; exec /bin/sleep $*")
+    bell = tmp_path / "work/bell"
+
+    def reach() -> None:
+        while not bell.is_fifo():
+            time.sleep(0.05)
+        (tmp_path / "work/reached").touch()
+        subprocess.run(["sh", "-c", f"echo 1<>{bell}"], check=True)
+
+    threading.Thread(target=reach, daemon=True).start()
+    # It would wait for longer than the test may take.
+    said = guest.start(runner_script([], patience=1000, slowness=1), SMOKE_PAUSE="600")
+    assert [each.word for each in said if each.word in ("reached", "end")] == ["reached", "end"]
+    slept = tmp_path / "state/slept"
+    # What says that the guest lives sleeps, as does what waits for systemd's critical chain.
+    assert not slept.exists() or "600" not in slept.read_text().split()
