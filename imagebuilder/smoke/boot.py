@@ -32,6 +32,7 @@ from imagebuilder.smoke.watch import Boot, OnStage, Watch
 _CHECK_MARGIN = 20.0  # seconds beyond their own limits that all checks together may take
 # A machine that waits for the host has more time by the clock; so much, if nobody counts that.
 _BUSIEST = 8.0
+_LOOK_SECONDS = 0.1  # from one look at a machine to the next; each costs a third of a millisecond
 _FOLDER_LIMIT = 80  # bytes; a socket's path may have 107 (unix(7))
 
 
@@ -156,8 +157,13 @@ def _looking(
     watch: Watch, instruments: Instruments, starvation: Starvation, place: Place, picture: Path
 ) -> Callable[[], bool]:
     """Return what looks at a running machine, and says whether it is to be ended."""
+    looked = -_LOOK_SECONDS
 
     def look() -> bool:
+        nonlocal looked
+        if watch.clock() < looked + _LOOK_SECONDS:
+            return False  # it is asked with each piece of a line on the console
+        looked = watch.clock()
         starvation.look(watch.clock())
         watch.spent(starvation.waited, starvation.idle)
         instruments.look()
