@@ -158,7 +158,8 @@ def test_a_build_without_a_network(
         )
         result = cli("build", "--offline", "base", cwd=root)
         assert result.returncode == 0, result.stderr
-        recipe.write_text('extends = "base"\npackages = ["hello"]\n')
+        # A package that no other test installs: they share the cache.
+        recipe.write_text('extends = "base"\npackages = ["figlet"]\n')
         result = cli("build", "--offline", "new", cwd=root)
         assert result.returncode == 1
         assert "not in the cache" in result.stderr
