@@ -164,13 +164,14 @@ def main() -> None:
             cut(project, cache, what)
             process = start(project, cache)
             try:
-                process.communicate(timeout=moment * usual[what])
-                in_time += 1
+                _, said = process.communicate(timeout=moment * usual[what])
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate()
-                count[what] += process.returncode == -signal.SIGKILL
-                in_time += process.returncode == 0
+                _, said = process.communicate()
+            if process.returncode > 0:
+                sys.exit(f"a build failed by itself:\n{said.decode()}")
+            count[what] += process.returncode == -signal.SIGKILL
+            in_time += process.returncode == 0
             see_that_nothing_is_left(project, cache)
             took, found = build(project, cache)
             differ = [name for name in expected if found.get(name) != expected[name]]
