@@ -56,7 +56,7 @@ run_and_judge() {
         { timeout -k 2 "$seconds" "$@" </dev/null 2>&1 3>&- 9>&-; status=$?; } >"$WORK/pipe"
     done
     waited=0
-    while [ ! -e "$read" ] && [ $waited -lt 10 ] && kill -0 $reader 2>/dev/null; do
+    while [ ! -e "$read" ] && [ $waited -lt 30 ] && kill -0 $reader 2>/dev/null; do
         sleep 0.1 2>/dev/null || sleep 1
         waited=$((waited + 1))
     done
