@@ -16,9 +16,10 @@
 #
 # Before this text stand PATIENCE (seconds that the boot may take), COUNT (of checks), EXTRA (by
 # how many hundredths their limits are longer than on a real machine; 0 where a machine may wait
-# for others that are as slow), MEMORY (seconds from one look at the memory to the next), and for each check N the function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and from one look to
-# the next), TRIES_N (how many looks, 0: any number) and NEEDS_N (the numbers of the checks that
-# must have passed).  SMOKE_* are for tests.
+# for others that are as slow), MEMORY (seconds from one look at the memory to the next), and for
+# each check N the function check_N, LIMIT_N and INTERVAL_N (hundredths of a second, in all and
+# from one look to the next), TRIES_N (how many looks, 0: any number) and NEEDS_N (the numbers of
+# the checks that must have passed).  SMOKE_* are for tests.
 
 export LC_ALL=C HOME=/root
 WORK=${SMOKE_WORK-/run/imagebuilder-smoke}

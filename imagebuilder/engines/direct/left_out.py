@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imagebuilder.engines.direct.tree import Tree
 
-_EXCLUDE, _INCLUDE = "path-exclude=", "path-include="
+_EXCLUDE = "path-exclude="
 
 
 def take_out(tree: Tree, rules: Sequence[str]) -> None:
